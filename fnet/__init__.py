@@ -1,0 +1,89 @@
+"""Neural networks as pure functions on JAX; the public names, by file."""
+
+from . import datasets as datasets, initializers as initializers
+from .activations import (
+    celu as celu,
+    elu as elu,
+    gelu as gelu,
+    glu as glu,
+    hard_sigmoid as hard_sigmoid,
+    hard_silu as hard_silu,
+    hard_tanh as hard_tanh,
+    leaky_relu as leaky_relu,
+    log_sigmoid as log_sigmoid,
+    log_softmax as log_softmax,
+    mish as mish,
+    relu as relu,
+    relu6 as relu6,
+    selu as selu,
+    sigmoid as sigmoid,
+    silu as silu,
+    soft_sign as soft_sign,
+    softmax as softmax,
+    softplus as softplus,
+    squareplus as squareplus,
+    tanh as tanh,
+)
+from .callbacks import STOP as STOP, early_stopping as early_stopping
+from .combinators import (
+    parallel as parallel,
+    residual as residual,
+    sequential as sequential,
+)
+from .contract import layer as layer
+from .data import batches as batches, index_shuffle as index_shuffle
+from .fitting import fit as fit
+from .inference import (
+    evaluate as evaluate,
+    predict as predict,
+    predict_classes as predict_classes,
+)
+from .layers import (
+    dense as dense,
+    dropout as dropout,
+    flatten as flatten,
+    rescale as rescale,
+    reshape as reshape,
+)
+from .losses import (
+    binary_crossentropy as binary_crossentropy,
+    categorical_crossentropy as categorical_crossentropy,
+    huber as huber,
+    mean_absolute_error as mean_absolute_error,
+    mean_squared_error as mean_squared_error,
+    one_hot as one_hot,
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+    to_categorical as to_categorical,
+)
+from .metrics import (
+    accuracy as accuracy,
+    binary_accuracy as binary_accuracy,
+    top_k_accuracy as top_k_accuracy,
+)
+from .model import (
+    apply as apply,
+    count_params as count_params,
+    forward as forward,
+    init as init,
+    init_state as init_state,
+    output_shape as output_shape,
+)
+from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
+from .optimizers import (
+    adagrad as adagrad,
+    adam as adam,
+    adamw as adamw,
+    momentum as momentum,
+    rmsprop as rmsprop,
+    sgd as sgd,
+)
+from .plots import plot_history as plot_history, plot_predictions as plot_predictions
+from .schedules import (
+    cosine as cosine,
+    exponential as exponential,
+    piecewise as piecewise,
+    warmup_cosine as warmup_cosine,
+)
+from .state import TrainState as TrainState, train_state as train_state
+from .summaries import summary as summary
+from .training import train as train, train_step as train_step

@@ -1,0 +1,92 @@
+"""What is refused on the host, before anything is computed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_data(argument: str, data: Any) -> tuple[Any, Any]:
+    """Two arrays of the same length, at least 1; lists become arrays."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(
+            f"`{argument}` must be a pair of arrays (x, y), got {describe(data)}. "
+            f"Put the samples and their labels into one tuple."
+        )
+    x, y = (a if hasattr(a, "shape") else np.asarray(a) for a in data)
+    if np.shape(x)[:1] != np.shape(y)[:1] or not np.shape(x):
+        raise ValueError(
+            f"`{argument}` must hold as many labels as samples, got x of shape {np.shape(x)} and "
+            f"y of shape {np.shape(y)}. Take both from the same rows."
+        )
+    check_samples(f"x of `{argument}`", x)
+    return x, y
+
+
+def check_samples(what: str, x: Any) -> None:
+    if not np.shape(x) or np.shape(x)[0] == 0:
+        raise ValueError(
+            f"{what} must hold at least one sample, got shape {np.shape(x)}. Check its source."
+        )
+
+
+def check_batch_size(batch_size: int | None, x: Any) -> int:
+    """The number of samples a batch: all of them for None, or where there are fewer."""
+    check_samples("`x`", x)
+    size = np.shape(x)[0]
+    return size if batch_size is None else min(check_count("batch_size", batch_size), size)
+
+
+def check_count(argument: str, count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise ValueError(
+            f"`{argument}` must be an integer of at least 1, got {count!r}. Count from one."
+        )
+    return int(count)
+
+
+def check_split(
+    data: tuple[Any, Any], validation: Any, validation_split: float
+) -> tuple[tuple[Any, Any], Any]:
+    """The data without its last fraction, and that fraction as the validation data."""
+    if not 0 <= validation_split < 1:
+        raise ValueError(
+            f"`validation_split` must be in [0, 1), got {validation_split!r}. "
+            f"0.2 holds back the last fifth."
+        )
+    if not validation_split:
+        return data, validation
+    if validation is not None:
+        raise ValueError(
+            f"`validation` and `validation_split` exclude each other, got both, a split of "
+            f"{validation_split}. Drop one of them."
+        )
+    size = len(data[0])
+    cut = int(size * (1 - validation_split))
+    if cut in (0, size):
+        raise ValueError(
+            f"`validation_split` must leave samples on both sides, got {validation_split} of "
+            f"{size} samples. Use more data, or pass `validation`."
+        )
+    return tuple(a[:cut] for a in data), tuple(a[cut:] for a in data)
+
+
+def check_finite(what: str, array: Any) -> None:
+    """NaN and infinity poison a run from the first step on; integers cannot hold them."""
+    if isinstance(array, jax.core.Tracer) or not jnp.issubdtype(array.dtype, jnp.inexact):
+        return
+    numpy = np if isinstance(array, np.ndarray) else jnp
+    finite = numpy.isfinite(array)
+    if not finite.all():
+        bad = np.argwhere(~np.asarray(finite))
+        raise ValueError(
+            f"{what} must be finite, got {np.asarray(array)[tuple(bad[0])]} at index "
+            f"{tuple(bad[0].tolist())}, {len(bad)} of {array.size} entries in all. "
+            f"Drop or fill these samples."
+        )
+
+
+def describe(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"an array of shape {shape}"

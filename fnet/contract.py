@@ -1,0 +1,149 @@
+"""The contract of a layer.
+
+A layer is a pair of pure functions, here the two methods of a frozen dataclass:
+
+    init(key, in_shape)                       -> params, state, out_shape
+    apply(params, state, x, key, training)    -> y, state
+
+`params` is what a gradient changes, `state` what a forward pass in training changes (running
+statistics); each is `{}` where there is none. Shapes leave out the batch axis, axis 0 of `x`.
+The dataclass holds only hyperparameters, so a layer hashes, compares and pickles by value.
+"""
+
+import abc
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+import jax
+
+from .errors import LayerTypeError, LayerValueError
+from .values import Partial, by_value, name_of
+
+Shape = tuple[int, ...]
+Tree = Any  # nested dicts of arrays
+
+
+@dataclass(frozen=True, repr=False)
+class Layer(abc.ABC):
+    """A layer without parameters and state that keeps the shape: what the others start from."""
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        return {}, {}, in_shape
+
+    @abc.abstractmethod
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]: ...
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.default is not MISSING and value == field.default:
+                continue
+            text = name_of(value) if callable(value) else repr(value)
+            shown.append(f"{field.name}={text}" if field.kw_only else text)
+        return f"{self.name}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Function(Layer):
+    """A plain function `x -> y` of the whole batch, as a layer without parameters."""
+
+    function: Callable[[jax.Array], jax.Array]
+
+    @property
+    def name(self) -> str:
+        return name_of(self.function)
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        batch = 2  # not 1: a squeeze would take the batch axis with it
+        y = jax.eval_shape(self.function, jax.ShapeDtypeStruct((batch, *in_shape), float))
+        if y.shape[:1] != (batch,):
+            raise LayerValueError(
+                f"expected a function that keeps the batch axis, got output shape {y.shape} "
+                f"for input shape {(batch, *in_shape)}. Leave axis 0 as it is."
+            )
+        return {}, {}, y.shape[1:]
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        return self.function(x), state
+
+    def __repr__(self) -> str:
+        return repr(self.function) if isinstance(self.function, Partial) else self.name
+
+
+@dataclass(frozen=True, repr=False)
+class Custom(Layer):
+    """A layer from two functions of the user's."""
+
+    init_function: Callable[[jax.Array, Shape], tuple[Tree, Shape]]
+    apply_function: Callable[[Tree, jax.Array], jax.Array]
+
+    @property
+    def name(self) -> str:
+        return "layer"
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        params, out_shape = self.init_function(key, in_shape)
+        return params, {}, out_shape
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        return self.apply_function(params, x), state
+
+
+def layer(
+    init: Callable[[jax.Array, Shape], tuple[Tree, Shape]],
+    apply: Callable[[Tree, jax.Array], jax.Array],
+) -> Layer:
+    """A layer of your own, from its two functions.
+
+    Args:
+        init: `init(key, in_shape) -> (params, out_shape)`, shapes without the batch axis.
+        apply: `apply(params, x) -> y`, where `x` has the batch axis in front.
+
+    The functions are the layer's value: define them once, at the top of a module, since a lambda
+    built anew is another layer and is compiled again.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> def init(key, in_shape):
+        ...     return {"scale": jnp.ones(in_shape)}, in_shape
+        >>> def apply(params, x):
+        ...     return x * params["scale"]
+        >>> net = fnet.sequential(fnet.layer(init, apply), fnet.relu)
+        >>> fnet.init(net, jax.random.key(0), (3,))
+        {'layer': {'scale': Array([1., 1., 1.], dtype=float32)}}
+    """
+    return Custom(by_value(init), by_value(apply))
+
+
+def as_layer(value: Any, argument: str) -> Layer:
+    """`value` as a layer: a layer is one already, a plain function becomes one."""
+    if isinstance(value, Layer):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return Function(by_value(value))
+    if isinstance(value, type):
+        fix = f"Call it: {value.__name__}(...)."
+    elif isinstance(value, int):
+        fix = f"For a layer of that many units write dense({value})."
+    else:
+        fix = "Make one of your own with fnet.layer(init, apply)."
+    raise TypeError(f"`{argument}` must be a layer or a function x -> y, got {value!r}. {fix}")
+
+
+def check_names(what: str, tree: Tree, names: tuple[str, ...], fix: str) -> None:
+    """Refuse a tree that does not hold exactly these names."""
+    if not isinstance(tree, dict) or set(tree) != set(names):
+        came = sorted(tree) if isinstance(tree, dict) else type(tree).__name__
+        raise LayerTypeError(f"expected {what} {sorted(names)}, got {came}. {fix}")

@@ -1,0 +1,132 @@
+"""The order of samples, and batches of them.
+
+The order of an epoch is a function of `(key, epoch)` alone, computed a position at a time by a
+keyed bijection: no permutation lies in memory, any position can be resumed, and it is the same on
+every number of devices.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+ROUNDS = 8
+
+
+def order_key(key: jax.Array, epoch: int | jax.Array) -> jax.Array:
+    """The key of an epoch's order; `step_key` draws from the other half of the key."""
+    return jax.random.fold_in(jax.random.fold_in(key, 0), epoch)
+
+
+def step_key(key: jax.Array, step: int | jax.Array) -> jax.Array:
+    """The key of a step's randomness, such as dropout."""
+    return jax.random.fold_in(jax.random.fold_in(key, 1), step)
+
+
+def index_shuffle(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
+    """Where a keyed random permutation of [0, size) sends an index, without the permutation.
+
+    A Feistel network permutes the next power of two, one half of the bits xored with a hash of the
+    other, in turn; an index that it sends beyond `size` is sent on until it falls inside (cycle
+    walking), which keeps it a bijection.
+
+    Args:
+        key: a typed key.
+        index: integers in [0, size), of any shape.
+        size: how many there are, up to 2^31.
+
+    Returns:
+        int32 of the shape of `index`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> order = fnet.index_shuffle(jax.random.key(0), jnp.arange(10), 10)
+        >>> sorted(order.tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+    Source: Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 3 (cycle
+    walking) and 4 (Feistel); the hash is the finalizer of Appleby's MurmurHash3.
+    """
+    bits = max((size - 1).bit_length(), 6)  # fewer bits permute too few ways
+    round_keys = jax.random.bits(key, (ROUNDS,), jnp.uint32)
+
+    def permute(value: jax.Array) -> jax.Array:
+        high, low = bits // 2, bits - bits // 2
+        for round_key in round_keys:
+            left, right = value >> low, value & ((1 << low) - 1)
+            left ^= murmur(right ^ round_key) & ((1 << high) - 1)
+            value, high, low = (right << high) | left, low, high
+        return value
+
+    def walk(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        value, arrived = carry
+        value = jnp.where(arrived, value, permute(value))
+        return value, value < size
+
+    walked, _ = lax.while_loop(
+        lambda carry: ~jnp.all(carry[1]),
+        walk,
+        (jnp.asarray(index, jnp.uint32), jnp.zeros(jnp.shape(index), bool)),
+    )
+    return walked.astype(jnp.int32)
+
+
+@partial(jax.jit, static_argnames="size")
+def epoch_order(key: jax.Array, epoch: int, size: int) -> jax.Array:
+    return index_shuffle(order_key(key, epoch), jnp.arange(size), size)
+
+
+def murmur(value: jax.Array) -> jax.Array:
+    value = (value ^ (value >> 16)) * jnp.uint32(0x85EBCA6B)
+    value = (value ^ (value >> 13)) * jnp.uint32(0xC2B2AE35)
+    return value ^ (value >> 16)
+
+
+def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) -> Any:
+    """`function` of the rows of `arrays`, a batch at a time, in one loop of one body.
+
+    The last batch is filled up by repeating the last row, whose extra outputs are dropped: each
+    output must depend on its own row alone.
+    """
+    size = jax.tree.leaves(arrays)[0].shape[0]
+    batch_size = min(batch_size, size)
+
+    def batch(start: jax.Array) -> Any:
+        rows = jnp.minimum(start + jnp.arange(batch_size), size - 1)
+        return function(jax.tree.map(lambda array: array[rows], arrays))
+
+    outputs = lax.map(batch, jnp.arange(0, size, batch_size))
+    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:size], outputs)
+
+
+def batches(
+    data: tuple[Any, Any], batch_size: int, *, key: jax.Array | None = None, epoch: int = 0
+) -> Iterator[tuple[Any, Any]]:
+    """One epoch of batches, in the order in which `train` and `fit` take them.
+
+    Args:
+        data: `(x, y)`, arrays of the same length.
+        batch_size: samples a batch; the last batch holds what is left.
+        key: the `key` of the TrainState; without one, the order of the data.
+        epoch: the number of the epoch.
+
+    Yields:
+        `(x, y)` of each batch.
+
+    Example:
+        >>> import numpy as np, fnet
+        >>> x = np.arange(5)
+        >>> [x.tolist() for x, y in fnet.batches((x, x), 2)]
+        [[0, 1], [2, 3], [4]]
+    """
+    x, y = data
+    rows = np.arange(len(x))
+    if key is not None:
+        rows = np.asarray(epoch_order(key, epoch, len(x)))
+    for start in range(0, len(x), batch_size):
+        batch = rows[start : start + batch_size]
+        yield x[batch], y[batch]

@@ -1,0 +1,147 @@
+"""Find the files of a dataset on this machine, or fetch them into the cache."""
+
+import gzip
+import os
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, cast
+from urllib.error import HTTPError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .idx import IdxFile
+
+Split = tuple[NDArray[np.uint8], NDArray[np.int32]]
+
+TIMEOUT = 10  # seconds without a byte before a connection counts as dead
+PAUSES = (0, 1, 2)  # seconds before each round over the mirrors
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels in four IDX files.
+
+    Args:
+        name: also the name of its folder.
+        mirrors: addresses, each ending in a slash, that serve the gzipped files.
+        files: train images, train labels, test images, test labels.
+        folders: where an operating system's package puts the files.
+    """
+
+    name: str
+    mirrors: tuple[str, ...]
+    files: tuple[IdxFile, ...]
+    folders: tuple[str, ...] = ()
+
+
+def load(dataset: Dataset, data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
+    """Load a dataset, each file from the first folder that has it, else from a mirror."""
+    folders = _folders(dataset, data_dir)
+    arrays = (_load_file(dataset, file, folders) for file in dataset.files)
+    x_train, y_train, x_test, y_test = arrays
+    return (x_train, y_train.astype(np.int32)), (x_test, y_test.astype(np.int32))
+
+
+def _folders(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> list[Path]:
+    """The folders to look in, in order; the last is the cache."""
+    folders = [*map(Path, dataset.folders), _cache() / dataset.name]
+    if root := os.environ.get("FNET_DATA_DIR"):
+        folders.insert(0, Path(root).expanduser() / dataset.name)
+    if data_dir is not None:
+        root_dir = Path(data_dir).expanduser()
+        if not root_dir.is_dir():
+            # A typo must not start a download.
+            raise NotADirectoryError(
+                f"`data_dir` must be an existing folder, got {str(data_dir)!r}. "
+                "Correct the path, or leave `data_dir` out to use the cache."
+            )
+        # The subfolder first: another dataset's files, named alike, may lie beside it.
+        folders = [root_dir / dataset.name, root_dir, *folders]
+    return folders
+
+
+def _cache() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "fnet"
+
+
+def _load_file(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.uint8]:
+    cache = folders[-1]
+    for folder in folders:
+        for path in (folder / f"{file.name}.gz", folder / file.name):
+            if not path.is_file():
+                continue
+            try:
+                with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+                    return file.read(stream)
+            except ValueError as error:
+                if folder != cache:  # in the cache it is ours to replace
+                    raise ValueError(
+                        f"{path} is not {file.name} of {dataset.name}: {error}. "
+                        "Delete it to have a good copy downloaded, or choose another folder."
+                    ) from error
+    array = _fetch(dataset, file, folders)
+    _save(cache / file.name, file.header + array.tobytes())
+    return array
+
+
+def _fetch(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.uint8]:
+    """Download one file, taking turns between the mirrors."""
+    urls = [f"{mirror}{file.name}.gz" for mirror in dataset.mirrors]
+    failures = {}
+    for pause in PAUSES:
+        time.sleep(pause)
+        for url in tuple(urls):
+            try:
+                return _get(url, file)
+            except (OSError, HTTPException, ValueError) as error:
+                failures[url] = error
+                if isinstance(error, HTTPError):
+                    error.close()
+                    if error.code < 500:  # 404 and its like: asking again will not help
+                        urls.remove(url)
+    raise FileNotFoundError(
+        f"{dataset.name} needs the file {file.name} or {file.name}.gz. No good copy is in "
+        + ", ".join(map(str, folders))
+        + ", and no mirror gave one: "
+        + "; ".join(f"{url}: {error}" for url, error in failures.items())
+        + f". Put the {len(dataset.files)} files in a folder and pass it as `data_dir`, "
+        f"or put them in a folder {dataset.name} and set FNET_DATA_DIR to its parent."
+    )
+
+
+def _get(url: str, file: IdxFile) -> NDArray[np.uint8]:
+    from tqdm import tqdm
+
+    with (
+        urllib.request.urlopen(url, timeout=TIMEOUT) as response,
+        tqdm.wrapattr(
+            response,
+            "read",
+            total=response.length,
+            desc=file.name,
+            disable=None,  # None: shown on a terminal only
+        ) as body,
+        gzip.open(cast(IO[bytes], body)) as stream,
+    ):
+        return file.read(stream)
+
+
+def _save(path: Path, data: bytes) -> None:
+    """Write a file that other processes see whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder, path.name)
+        part.write_bytes(data)
+        os.replace(part, path)

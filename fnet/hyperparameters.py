@@ -1,0 +1,79 @@
+"""Frozen dataclasses of numbers, registered as pytrees: what optimizers and schedules are.
+
+The numbers are the leaves, so changing one compiles nothing anew, an array of them under
+`jax.vmap` is a sweep, and `jax.grad` with respect to them is a hypergradient.
+"""
+
+import math
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+
+T = TypeVar("T", bound=type)
+
+Number = Any  # a float; an array of them in a sweep; a tracer inside a transformation
+RANGES = {  # every other number is in [0, inf)
+    **dict.fromkeys(("beta", "beta1", "beta2", "rho"), (0, 1)),
+    **dict.fromkeys(("decay_steps", "warmup_steps"), (1, math.inf)),
+}
+
+
+def static(*, default: Any) -> Any:
+    """A field that decides the program instead of being a number in it."""
+    return field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static,))
+def pytree(cls: T) -> T:
+    """A frozen dataclass whose fields are the leaves of a pytree, but for the static ones.
+
+    A transformation may fill the fields with anything (tracers, gradients, axis numbers), so
+    `__post_init__`, which checks what a user wrote, runs in the constructor only.
+    """
+    dataclass(frozen=True, eq=False)(cls)
+    names = [f.name for f in fields(cls) if not f.metadata.get("static")]
+    static_names = [f.name for f in fields(cls) if f.metadata.get("static")]
+
+    def flatten(self: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        leaves = [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names]
+        return leaves, tuple(getattr(self, name) for name in static_names)
+
+    def unflatten(static_values: tuple[Any, ...], values: Any) -> Any:
+        self: Any = object.__new__(cls)
+        for name, value in zip(names + static_names, (*values, *static_values), strict=True):
+            object.__setattr__(self, name, value)
+        return self
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    return cls
+
+
+class Hyperparameters:
+    """Checks the numbers of its subclass, and makes floats of them."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]  # a dataclass once it has fields
+            value = getattr(self, f.name)
+            if f.metadata.get("static") or callable(value) or isinstance(value, tuple):
+                continue
+            bounds = RANGES.get(f.name, (0, math.inf))
+            fix = "" if f.default is MISSING else f" Its default is {f.default}."
+            check(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
+            if isinstance(value, (int, np.number)):
+                object.__setattr__(self, f.name, float(value))
+
+
+def check(
+    what: str, value: Number, bounds: tuple[float, float] = (0, math.inf), fix: str = ""
+) -> None:
+    low, below = bounds
+    if isinstance(value, jax.core.Tracer):
+        return
+    try:
+        numbers = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a number, got {value!r}.{fix}") from None
+    if not np.all((low <= numbers) & (numbers < below)):
+        raise ValueError(f"{what} must be in [{low}, {below}), got {value}.{fix}")

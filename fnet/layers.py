@@ -1,0 +1,223 @@
+"""The layers most models are made of: dense, reshaping, rescaling, dropout."""
+
+import math
+from dataclasses import KW_ONLY, dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from .contract import Layer, Shape, Tree, check_names
+from .errors import LayerValueError
+from .initializers import Initializer, glorot_uniform, zeros
+from .values import by_value
+
+REBUILD = "Use the parameters that fnet.init made for this model and this input shape"
+
+
+def along_last(vector: jax.Array, x: jax.Array) -> jax.Array:
+    """`vector` with the rank and dtype of `x`, so that no promotion is implicit."""
+    return vector.reshape((1,) * (x.ndim - 1) + vector.shape).astype(x.dtype)
+
+
+def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
+    """`x` itself where it is floating, integers in `dtype`."""
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class dense(Layer):
+    """A dense layer, y = x kernel + bias, on the last axis of `x`.
+
+    Takes `(batch, ..., features)` and gives `(batch, ..., units)`: vectors, sequences, images and
+    video alike. The kernel is `(features, units)`, the bias `(units,)`; an integer `x` is taken in
+    the kernel's dtype.
+
+    Args:
+        units: the number of outputs, at least 1.
+        use_bias: whether to add the bias.
+        kernel_init, bias_init: `initializer(key, shape) -> array`, see `fnet.initializers`.
+
+    Raises:
+        ValueError: `units` below 1; later, features that do not match the kernel.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.dense(2)
+        >>> params = fnet.init(net, jax.random.key(0), (3,))
+        >>> fnet.apply(net, params, jnp.ones((5, 3))).shape
+        (5, 2)
+
+    Source: Rosenblatt 1958, The Perceptron.
+    """
+
+    units: int
+    _: KW_ONLY
+    use_bias: bool = True
+    kernel_init: Initializer = glorot_uniform
+    bias_init: Initializer = zeros
+
+    def __post_init__(self) -> None:
+        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units < 1:
+            raise ValueError(
+                f"`units` of dense must be an integer of at least 1, got {self.units!r}. "
+                f"Pass the number of outputs, such as dense(512)."
+            )
+        object.__setattr__(self, "kernel_init", by_value(self.kernel_init))
+        object.__setattr__(self, "bias_init", by_value(self.bias_init))
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        if not in_shape:
+            raise LayerValueError(
+                "expected an input with a feature axis, got in_shape=() for each sample. "
+                "Give a single feature an axis of its own: in_shape=(1,)."
+            )
+        kernel_key, bias_key = jax.random.split(key)
+        params = {"kernel": self.kernel_init(kernel_key, (in_shape[-1], self.units))}
+        if self.use_bias:
+            params["bias"] = self.bias_init(bias_key, (self.units,))
+        return params, {}, (*in_shape[:-1], self.units)
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        names = ("kernel", "bias") if self.use_bias else ("kernel",)
+        check_names("parameters", params, names, REBUILD + ".")
+        kernel = params["kernel"]
+        if jnp.shape(x)[-1:] != kernel.shape[:1]:
+            raise LayerValueError(
+                f"expected input with {kernel.shape[0]} features in the last axis, got shape "
+                f"{x.shape}. Build the parameters with in_shape={x.shape[1:]}, "
+                f"or flatten the input first."
+            )
+        if kernel.shape[1:] != (self.units,):
+            raise LayerValueError(
+                f"expected a kernel of shape ({x.shape[-1]}, {self.units}), got {kernel.shape}. "
+                f"{REBUILD}."
+            )
+        y = floating(x, kernel.dtype) @ kernel
+        return (y + along_last(params["bias"], y) if self.use_bias else y), state
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """Every sample as one vector: `(batch, a, b, ...)` to `(batch, a b ...)`.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.flatten(jnp.ones((5, 28, 28))).shape
+        (5, 784)
+    """
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+@dataclass(frozen=True, repr=False)
+class reshape(Layer):
+    """Every sample in another shape of the same size, row by row.
+
+    Args:
+        shape: the new shape without the batch axis; one entry may be -1.
+
+    Raises:
+        ValueError: later, an input that has not as many entries as `shape`.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> net = fnet.reshape((28, 28, 1))
+        >>> fnet.apply(net, {}, jnp.ones((5, 784))).shape
+        (5, 28, 28, 1)
+    """
+
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        size, known = math.prod(in_shape), math.prod(n for n in self.shape if n != -1)
+        rest = size // known if known else 0
+        out_shape = tuple(rest if n == -1 else n for n in self.shape)
+        if math.prod(out_shape) != size or self.shape.count(-1) > 1:
+            raise LayerValueError(
+                f"expected samples of shape {self.shape}, got {in_shape} with {size} entries. "
+                f"Give a shape whose product is {size}."
+            )
+        return out_shape
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        return {}, {}, self.out_shape(in_shape)
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        return x.reshape(x.shape[0], *self.out_shape(x.shape[1:])), state
+
+
+@dataclass(frozen=True, repr=False)
+class rescale(Layer):
+    """A fixed linear map, y = scale x + offset; integers become floats.
+
+    It lets a model take images as bytes: they stay bytes in memory, a batch at a time is rescaled.
+
+    Args:
+        scale, offset: numbers, such as `rescale(1 / 255)` for [0, 1] or
+            `rescale(1 / 127.5, offset=-1)` for [-1, 1].
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> net = fnet.rescale(1 / 255)
+        >>> fnet.apply(net, {}, jnp.array([[0, 255]], jnp.uint8))
+        Array([[0., 1.]], dtype=float32)
+    """
+
+    scale: float
+    offset: float = 0.0
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        return floating(x) * self.scale + self.offset, state
+
+
+@dataclass(frozen=True, repr=False)
+class dropout(Layer):
+    """Drops a fraction of the entries in training, y = x mask / (1 - rate); else the identity.
+
+    Args:
+        rate: the fraction dropped, in [0, 1).
+
+    Raises:
+        ValueError: `rate` outside [0, 1); later, training without a key.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.dropout(0.5)
+        >>> fnet.apply(net, {}, jnp.ones((1, 4)))
+        Array([[1., 1., 1., 1.]], dtype=float32)
+        >>> y, _ = fnet.forward(net, {}, {}, jnp.ones((1, 4)), jax.random.key(0))
+        >>> sorted(set(y.ravel().tolist()))
+        [0.0, 2.0]
+
+    Source: Srivastava et al. 2014, Dropout, section 10 (the scaling in training).
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise ValueError(
+                f"`rate` of dropout must be in [0, 1), got {self.rate!r}. "
+                f"It is the fraction dropped: dropout(0.2) keeps four of five."
+            )
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        if not training or self.rate == 0:
+            return x, state
+        if key is None:
+            raise LayerValueError(
+                "expected a random key in training, got key=None. "
+                "Pass one: fnet.forward(net, params, state, x, jax.random.key(0))."
+            )
+        keep = 1 - self.rate
+        return jnp.where(jax.random.bernoulli(key, keep, x.shape), x / keep, 0), state

@@ -1,0 +1,270 @@
+"""Losses: `loss(y_true, y_pred) -> one value a sample`, shape `(batch,)`.
+
+Whoever averages says so. Axes between the batch and the classes (time, space) are averaged within
+a sample. The crossentropies take probabilities, or logits with `from_logits=True`; probabilities
+below 1e-7 count as 1e-7, so that a confident mistake costs 16.1 instead of infinity.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+EPSILON = 1e-7  # Keras's; a model trained through fnet.train never meets it, see objective.py
+
+
+def per_sample(values: jax.Array) -> jax.Array:
+    """The mean over every axis but the batch."""
+    return values.mean(range(1, values.ndim))
+
+
+def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Squared error, mean_j (y_pred_j - y_true_j)^2.
+
+    Args:
+        y_true, y_pred: `(batch, ...)`, of one shape.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.mean_squared_error(jnp.array([[0.0, 2.0]]), jnp.array([[1.0, 2.0]]))
+        Array([0.5], dtype=float32)
+
+    Source: Gauss 1809, Theoria motus, section 179.
+    """
+    return per_sample(jnp.square(y_pred - matched(y_true, y_pred)))
+
+
+def mean_absolute_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Absolute error, mean_j |y_pred_j - y_true_j|.
+
+    Args:
+        y_true, y_pred: `(batch, ...)`, of one shape.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.mean_absolute_error(jnp.array([[0.0, 2.0]]), jnp.array([[1.0, 2.0]]))
+        Array([0.5], dtype=float32)
+
+    Source: Boscovich 1757; see Stigler 1986, The History of Statistics, chapter 1.
+    """
+    return per_sample(jnp.abs(y_pred - matched(y_true, y_pred)))
+
+
+def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array:
+    """Huber loss of e = y_pred - y_true, mean_j: e^2 / 2 to delta, delta |e| - delta^2 / 2 beyond.
+
+    Args:
+        y_true, y_pred: `(batch, ...)`, of one shape.
+        delta: where the parabola becomes a line, in units of `y`.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.huber(jnp.zeros((2, 1)), jnp.array([[0.5], [3.0]]))
+        Array([0.125, 2.5  ], dtype=float32)
+
+    Source: Huber 1964, Robust Estimation of a Location Parameter.
+    """
+    error = jnp.abs(y_pred - matched(y_true, y_pred))
+    inner = jnp.minimum(error, delta)
+    return per_sample(inner * (error - inner / 2))
+
+
+def binary_crossentropy(
+    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False
+) -> jax.Array:
+    """Crossentropy of yes and no, -mean_j (y log p + (1 - y) log(1 - p)).
+
+    Args:
+        y_true: `(batch, ...)`, 0 or 1 or a probability.
+        y_pred: probabilities of the same shape, or logits.
+        from_logits: whether `y_pred` are logits.
+
+    Returns:
+        `(batch,)`, in nats.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.binary_crossentropy(jnp.array([[1], [0]]), jnp.array([[0.5], [0.5]])).round(4)
+        Array([0.6931, 0.6931], dtype=float32)
+
+    Source: Good 1952, Rational Decisions.
+    """
+    y_true = matched(y_true, y_pred)
+    if from_logits:
+        log_yes, log_no = jax.nn.log_sigmoid(y_pred), jax.nn.log_sigmoid(-y_pred)
+    else:
+        log_yes = jnp.log(jnp.maximum(y_pred, EPSILON))
+        log_no = jnp.log(jnp.maximum(1 - y_pred, EPSILON))
+    return per_sample(-(y_true * log_yes + (1 - y_true) * log_no))
+
+
+def categorical_crossentropy(
+    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False
+) -> jax.Array:
+    """Crossentropy with one-hot labels, -sum_k y_k log p_k.
+
+    Args:
+        y_true: `(batch, ..., classes)`, one-hot or any distribution.
+        y_pred: probabilities of the same shape, or logits.
+        from_logits: whether `y_pred` are logits.
+
+    Returns:
+        `(batch,)`, in nats.
+
+    Raises:
+        ValueError: shapes that differ, integer labels among them.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.categorical_crossentropy(jnp.array([[0, 1]]), jnp.array([[0.5, 0.5]])).round(4)
+        Array([0.6931], dtype=float32)
+
+    Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
+    """
+    if jnp.ndim(y_true) == jnp.ndim(y_pred) - 1:
+        raise ValueError(
+            f"categorical_crossentropy: `y_true` must be one-hot, of shape {y_pred.shape}, got "
+            f"shape {jnp.shape(y_true)}. For integer labels use sparse_categorical_crossentropy, "
+            f"or make them one-hot: fnet.one_hot(y_true, {y_pred.shape[-1]})."
+        )
+    return per_sample(-(matched(y_true, y_pred) * log_probs(y_pred, from_logits)).sum(-1))
+
+
+def sparse_categorical_crossentropy(
+    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False
+) -> jax.Array:
+    """Crossentropy with integer labels, -log p_(y_true).
+
+    Args:
+        y_true: `(batch, ...)`, integers in [0, classes).
+        y_pred: `(batch, ..., classes)`, probabilities or logits.
+        from_logits: whether `y_pred` are logits.
+
+    Returns:
+        `(batch,)`, in nats.
+
+    Raises:
+        ValueError: labels that are one-hot or of another shape.
+        TypeError: labels that are no integers.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.sparse_categorical_crossentropy(jnp.array([1]), jnp.array([[0.5, 0.5]])).round(4)
+        Array([0.6931], dtype=float32)
+
+    Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
+    """
+    y_true = jnp.asarray(y_true)
+    if y_true.shape != y_pred.shape[:-1]:
+        raise ValueError(
+            f"sparse_categorical_crossentropy: `y_true` must be integer labels of shape "
+            f"{y_pred.shape[:-1]}, got shape {y_true.shape}. For one-hot labels use "
+            f"categorical_crossentropy, or take y_true.argmax(-1)."
+        )
+    if not jnp.issubdtype(y_true.dtype, jnp.integer):
+        raise TypeError(
+            f"sparse_categorical_crossentropy: `y_true` must be integer labels, got dtype "
+            f"{y_true.dtype}. Convert them: y_true.astype('int32')."
+        )
+    # A comparison instead of an index: its gradient is element-wise, where that of an index is a
+    # scatter, and a label out of range cannot read another class.
+    chosen = y_true[..., None].astype(jnp.int32) == class_numbers(y_pred)
+    return per_sample(-jnp.where(chosen, log_probs(y_pred, from_logits), 0).sum(-1))
+
+
+def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
+    """Integer labels as rows of zeros with a one.
+
+    Args:
+        labels: `(...)`, integers in [0, num_classes).
+        num_classes: the length of the new last axis.
+
+    Returns:
+        `(..., num_classes)`, float.
+
+    Raises:
+        TypeError: labels that are no integers.
+        ValueError: labels out of range (where they are known, that is outside of jit).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.one_hot(jnp.array([0, 2]), 3)
+        Array([[1., 0., 0.],
+               [0., 0., 1.]], dtype=float32)
+    """
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"`labels` must be integers, got dtype {labels.dtype}. "
+            f"Convert them: labels.astype('int32')."
+        )
+    check_labels("labels", labels, num_classes)
+    return jax.nn.one_hot(labels, num_classes)
+
+
+to_categorical = one_hot  # its Keras name
+
+
+def matched(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """`y_true` in the dtype of `y_pred`; `(n,)` against `(n, 1)` would broadcast to `(n, n)`."""
+    if jnp.shape(y_true) != y_pred.shape:
+        raise ValueError(
+            f"`y_true` must have the shape of `y_pred`, {y_pred.shape}, got {jnp.shape(y_true)}. "
+            f"Reshape the targets, or change the units of the last layer."
+        )
+    return jnp.asarray(y_true, y_pred.dtype)
+
+
+def log_probs(y_pred: jax.Array, from_logits: bool) -> jax.Array:
+    return jax.nn.log_softmax(y_pred) if from_logits else jnp.log(jnp.maximum(y_pred, EPSILON))
+
+
+def class_numbers(y_pred: jax.Array) -> jax.Array:
+    """0, 1, ... along the last axis, with the rank of `y_pred`."""
+    return jnp.arange(y_pred.shape[-1]).reshape((1,) * (y_pred.ndim - 1) + (-1,))
+
+
+def check_labels(argument: str, labels: jax.Array, num_classes: int) -> None:
+    """Refuse labels outside [0, num_classes), where they are known: JAX itself would not."""
+    if isinstance(labels, jax.core.Tracer) or labels.size == 0:
+        return
+    known = np.asarray(labels)
+    low, high = int(known.min()), int(known.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"`{argument}` must hold labels in [0, {num_classes}), got {low} to {high}. "
+            f"Correct the labels, or give the last layer a unit for each class."
+        )
+
+
+LOSSES = {
+    loss.__name__: loss
+    for loss in (
+        mean_squared_error,
+        mean_absolute_error,
+        huber,
+        binary_crossentropy,
+        categorical_crossentropy,
+        sparse_categorical_crossentropy,
+    )
+}

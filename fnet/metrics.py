@@ -1,0 +1,123 @@
+"""Metrics: `metric(y_true, y_pred) -> one value a sample`, shape `(batch,)`, like losses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from .losses import class_numbers, matched, mean_absolute_error, mean_squared_error, per_sample
+
+
+def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Whether the most probable class is the right one, argmax_k p_k = y.
+
+    Args:
+        y_true: `(batch, ...)` integers, or `(batch, ..., classes)` one-hot.
+        y_pred: `(batch, ..., classes)`, probabilities or logits.
+
+    Returns:
+        `(batch,)`, 1 where right and 0 where wrong.
+
+    Raises:
+        ValueError: a single column of predictions (see `binary_accuracy`), or labels of a shape
+            that does not fit.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.accuracy(jnp.array([1, 0]), jnp.array([[0.1, 0.9], [0.2, 0.8]]))
+        Array([1., 0.], dtype=float32)
+    """
+    predicted = y_pred.argmax(-1)
+    return per_sample(as_float(predicted == labels_of(y_true, y_pred), y_pred))
+
+
+@dataclass(frozen=True)
+class top_k_accuracy:
+    """Whether the right class is among the `k` most probable; of equals, the lowest comes first.
+
+    Args:
+        k: how many classes count, at least 1.
+
+    Returns:
+        A metric like `accuracy`, logged as `top_3_accuracy` for `k` = 3.
+
+    Raises:
+        ValueError: `k` below 1; later, as `accuracy`.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.top_k_accuracy(2)(jnp.array([0, 0]), jnp.array([[0.3, 0.6, 0.1], [0.1, 0.5, 0.4]]))
+        Array([1., 0.], dtype=float32)
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, int) or self.k < 1:
+            raise ValueError(
+                f"`k` of top_k_accuracy must be an integer of at least 1, got {self.k!r}. "
+                f"Write top_k_accuracy(5) for the best five."
+            )
+
+    @property
+    def __name__(self) -> str:
+        return f"top_{self.k}_accuracy"
+
+    def __call__(self, y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+        label = labels_of(y_true, y_pred)[..., None]
+        chosen = class_numbers(y_pred) == label
+        p = jnp.where(chosen, y_pred, 0).sum(-1, keepdims=True)
+        ahead = (y_pred > p) | ((y_pred == p) & (class_numbers(y_pred) < label))
+        return per_sample(as_float(ahead.sum(-1) < self.k, y_pred))
+
+
+def binary_accuracy(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> jax.Array:
+    """Whether a probability is on the right side of the threshold, (p > threshold) = y.
+
+    Args:
+        y_true: `(batch, ...)`, 0 or 1.
+        y_pred: probabilities of the same shape.
+        threshold: above it the prediction is 1.
+
+    Returns:
+        `(batch,)`, the fraction of right entries of each sample.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.binary_accuracy(jnp.array([[1], [1]]), jnp.array([[0.7], [0.2]]))
+        Array([1., 0.], dtype=float32)
+    """
+    predicted = as_float(y_pred > threshold, y_pred)
+    return per_sample(as_float(predicted == matched(y_true, y_pred), y_pred))
+
+
+def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Integer labels from integer or one-hot ones."""
+    y_true = jnp.asarray(y_true)
+    if y_pred.shape[-1:] == (1,):
+        raise ValueError(
+            f"accuracy: `y_pred` must have a column a class, got shape {y_pred.shape}. "
+            f"For a single probability use binary_accuracy."
+        )
+    if y_true.shape == y_pred.shape:
+        return y_true.argmax(-1)
+    if y_true.shape != y_pred.shape[:-1]:
+        raise ValueError(
+            f"accuracy: `y_true` must be integers of shape {y_pred.shape[:-1]} or one-hot of shape "
+            f"{y_pred.shape}, got shape {y_true.shape}. Reshape the labels."
+        )
+    return y_true.astype(jnp.int32)
+
+
+def as_float(hits: jax.Array, y_pred: jax.Array) -> jax.Array:
+    return hits.astype(y_pred.dtype)
+
+
+METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    metric.__name__: metric
+    for metric in (accuracy, binary_accuracy, mean_absolute_error, mean_squared_error)
+}

@@ -1,0 +1,188 @@
+"""What one does with a model: make its parameters, apply it, ask for its shapes."""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from .combinators import Combinator
+from .contract import Layer, Shape, Tree, as_layer
+from .errors import inside
+
+
+def root(net: Layer) -> AbstractContextManager[None]:
+    """A model that is a single layer is named in errors; a combinator names its layers itself."""
+    return nullcontext() if isinstance(net, Combinator) else inside(net.name)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def init_trees(net: Layer, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree]:
+    """Parameters and state in one compiled program."""
+    with root(net):
+        params, state, _ = net.init(key, in_shape)
+    return params, state
+
+
+def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
+    """The parameters of a model: nested dicts keyed by layer name, made in one compiled program.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        key: a typed key, as `jax.random.key(0)`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Returns:
+        A pytree of float arrays; layers without parameters do not appear.
+
+    Raises:
+        TypeError: `key` that is no key, `in_shape` that is no tuple of integers.
+        ValueError: a layer that cannot take its input's shape, by name.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.flatten, fnet.dense(10))
+        >>> jax.tree.map(jnp.shape, fnet.init(net, jax.random.key(0), (28, 28)))
+        {'dense': {'bias': (10,), 'kernel': (784, 10)}}
+    """
+    return init_trees(as_layer(net, "net"), check_key(key), check_shape(in_shape))[0]
+
+
+def init_state(net: Layer, in_shape: Shape) -> Tree:
+    """The running statistics of a model; `{}` for a model that has none.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Returns:
+        A pytree as `init` gives, of what `forward` moves and gradients do not.
+
+    Raises:
+        TypeError, ValueError: as `init`.
+
+    Example:
+        >>> import fnet
+        >>> fnet.init_state(fnet.sequential(fnet.batch_norm()), (1,))
+        {'batch_norm': {'mean': Array([0.], dtype=float32), 'variance': Array([1.], dtype=float32)}}
+    """
+    return init_trees(as_layer(net, "net"), jax.random.key(0), check_shape(in_shape))[1]
+
+
+def apply(net: Layer, params: Tree, x: jax.Array, state: Tree | None = None) -> jax.Array:
+    """The model's output for a batch, at inference: no dropout, running statistics in batch norm.
+
+    A pure function: jit it (with `net` static), differentiate it, vmap it as it is.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        params: what `init` gave for this model.
+        x: `(batch, *in_shape)`.
+        state: what `init_state` or `forward` gave, for a model with running statistics.
+
+    Returns:
+        `(batch, *out_shape)`.
+
+    Raises:
+        ValueError: features that do not match the parameters, with the layer's name.
+        TypeError: the parameters of another model, or running statistics left out.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.dense(10), fnet.softmax)
+        >>> params = fnet.init(net, jax.random.key(0), (784,))
+        >>> fnet.apply(net, params, jnp.zeros((1, 784)))[0, :3]
+        Array([0.1, 0.1, 0.1], dtype=float32)
+    """
+    net = as_layer(net, "net")
+    with root(net):
+        y, _ = net.apply(params, state or {}, jnp.asarray(x), None, False)
+    return y
+
+
+def forward(
+    net: Layer, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None = None
+) -> tuple[jax.Array, Tree]:
+    """The forward pass in training: dropout on, batch statistics in batch norm.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        params: what `init` gave for this model.
+        state: what `init_state` or the last `forward` gave; `{}` for most models.
+        x: `(batch, *in_shape)`.
+        key: for dropout; may be left out where there is none.
+
+    Returns:
+        `(batch, *out_shape)` and the new state.
+
+    Raises:
+        ValueError: as `apply`, and dropout without a key.
+        TypeError: as `apply`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.dropout(0.5))
+        >>> y, state = fnet.forward(net, {}, {}, jnp.ones((8, 100)), jax.random.key(0))
+        >>> y.shape, state
+        ((8, 100), {})
+    """
+    net = as_layer(net, "net")
+    with root(net):
+        return net.apply(params, state, jnp.asarray(x), key, True)
+
+
+def output_shape(net: Layer, in_shape: Shape) -> Shape:
+    """The shape of one sample's output; nothing is computed.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Returns:
+        The shape without the batch axis.
+
+    Raises:
+        TypeError, ValueError: as `init`.
+
+    Example:
+        >>> import fnet
+        >>> fnet.output_shape(fnet.sequential(fnet.flatten, fnet.dense(10)), (28, 28))
+        (10,)
+    """
+    net, in_shape = as_layer(net, "net"), check_shape(in_shape)
+    shapes = []
+
+    def init(key: jax.Array) -> None:
+        with root(net):
+            shapes.append(net.init(key, in_shape)[2])
+
+    jax.eval_shape(init, jax.random.key(0))
+    return shapes[0]
+
+
+def count_params(params: Tree) -> int:
+    """The number of parameters in a tree; nothing is computed.
+
+    Example:
+        >>> import jax, fnet
+        >>> fnet.count_params(fnet.init(fnet.dense(512), jax.random.key(0), (784,)))
+        401920
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def check_key(key: jax.Array) -> jax.Array:
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(
+            f"`key` must be a typed random key, got {key!r}. Make one with jax.random.key(0)."
+        )
+    return key
+
+
+def check_shape(in_shape: Shape) -> Shape:
+    if not isinstance(in_shape, tuple) or not all(isinstance(n, int) for n in in_shape):
+        raise TypeError(
+            f"`in_shape` must be a tuple of integers without the batch axis, got {in_shape!r}. "
+            f"Write (784,) for vectors, (28, 28) for images."
+        )
+    return in_shape

@@ -1,0 +1,162 @@
+"""Normalization layers: batch norm with its running statistics, layer norm."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .contract import Layer, Shape, Tree, check_names
+from .errors import LayerValueError
+from .layers import REBUILD, along_last, floating
+
+
+def normalize(
+    x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float, params: Tree
+) -> jax.Array:
+    """scale (x - mean) / sqrt(variance + epsilon) + bias, the parameters along the last axis."""
+    check_names("parameters", params, ("scale", "bias"), REBUILD + ".")
+    check_features(params["scale"], x)
+    scale, bias = along_last(params["scale"], x), along_last(params["bias"], x)
+    return (x - mean) * lax.rsqrt(variance + epsilon) * scale + bias
+
+
+def check_features(vector: jax.Array, x: jax.Array) -> None:
+    if x.shape[-1:] != vector.shape:
+        raise LayerValueError(
+            f"expected input with {vector.shape[0]} features in the last axis, got shape "
+            f"{x.shape}. Build the parameters with in_shape={x.shape[1:]}."
+        )
+
+
+def scale_and_bias(in_shape: Shape) -> Tree:
+    if not in_shape:
+        raise LayerValueError(
+            "expected an input with a feature axis, got in_shape=() for each sample. "
+            "Give a single feature an axis of its own: in_shape=(1,)."
+        )
+    return {"scale": jnp.ones(in_shape[-1:]), "bias": jnp.zeros(in_shape[-1:])}
+
+
+def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance over `axes`, which stay with length 1."""
+    mean = x.mean(axes, keepdims=True)
+    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+
+
+@dataclass(frozen=True, repr=False)
+class batch_norm(Layer):
+    """Batch normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+
+    In training, mean and variance are those of the batch, over all axes but the last, and the
+    running statistics move as running = momentum running + (1 - momentum) batch (the biased
+    variance, as Keras has it). At inference the running statistics take their place. They are the
+    model's state: make it with `fnet.init_state` and pass it to `fnet.apply` as `state`.
+
+    Args:
+        momentum: how slowly the running statistics move, in [0, 1).
+        epsilon: added to the variance, inside the root.
+
+    Raises:
+        ValueError: `momentum` outside [0, 1) or a negative `epsilon`; later, features that do not
+            match the parameters.
+        TypeError: later, a call without the running statistics.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.batch_norm()
+        >>> params, state = fnet.init(net, jax.random.key(0), (1,)), fnet.init_state(net, (1,))
+        >>> y, state = fnet.forward(net, params, state, jnp.array([[1.0], [3.0]]))
+        >>> y.round(2)
+        Array([[-1.],
+               [ 1.]], dtype=float32)
+        >>> state
+        {'mean': Array([0.02], dtype=float32), 'variance': Array([1.], dtype=float32)}
+
+    Source: Ioffe and Szegedy 2015, Batch Normalization, algorithm 1.
+    """
+
+    _: KW_ONLY
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"`momentum` of batch_norm must be in [0, 1), got {self.momentum!r}. "
+                f"0.99 remembers about the last hundred batches."
+            )
+        check_epsilon(self)
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        params = scale_and_bias(in_shape)
+        state = {"mean": jnp.zeros(in_shape[-1:]), "variance": jnp.ones(in_shape[-1:])}
+        return params, state, in_shape
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
+        check_names("running statistics", state, ("mean", "variance"), fix)
+        x = floating(x)
+        check_features(state["mean"], x)
+        if not training:
+            mean, variance = along_last(state["mean"], x), along_last(state["variance"], x)
+            return normalize(x, mean, variance, self.epsilon, params), state
+        mean, variance = moments(x, range(x.ndim - 1))
+        state = {
+            "mean": self.moved(state["mean"], mean),
+            "variance": self.moved(state["variance"], variance),
+        }
+        return normalize(x, mean, variance, self.epsilon, params), state
+
+    def moved(self, running: jax.Array, batch: jax.Array) -> jax.Array:
+        batch = batch.reshape(running.shape).astype(running.dtype)
+        return self.momentum * running + (1 - self.momentum) * batch
+
+
+@dataclass(frozen=True, repr=False)
+class layer_norm(Layer):
+    """Layer normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+
+    Mean and variance are each sample's own, over the last axis, so training and inference agree.
+
+    Args:
+        epsilon: added to the variance, inside the root.
+
+    Raises:
+        ValueError: a negative `epsilon`; later, features that do not match the parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.layer_norm()
+        >>> params = fnet.init(net, jax.random.key(0), (2,))
+        >>> fnet.apply(net, params, jnp.array([[1.0, 3.0]])).round(2)
+        Array([[-1.,  1.]], dtype=float32)
+
+    Source: Ba, Kiros and Hinton 2016, Layer Normalization, equation 4.
+    """
+
+    _: KW_ONLY
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_epsilon(self)
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+        return scale_and_bias(in_shape), {}, in_shape
+
+    def apply(
+        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
+    ) -> tuple[jax.Array, Tree]:
+        x = floating(x)
+        return normalize(x, *moments(x, (-1,)), self.epsilon, params), state
+
+
+def check_epsilon(layer: batch_norm | layer_norm) -> None:
+    if not layer.epsilon >= 0:
+        raise ValueError(
+            f"`epsilon` of {layer.name} must be at least 0, got {layer.epsilon!r}. "
+            f"The default of 1e-3 suits most data."
+        )

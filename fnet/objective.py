@@ -1,0 +1,120 @@
+"""What a run minimises and reports: a model, its loss and its metrics, joined."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+from .activations import sigmoid, softmax
+from .combinators import sequential
+from .contract import Function, Layer, Tree, as_layer
+from .losses import (
+    LOSSES,
+    binary_crossentropy,
+    categorical_crossentropy,
+    check_labels,
+    sparse_categorical_crossentropy,
+)
+from .metrics import METRICS, accuracy, top_k_accuracy
+from .model import apply
+from .values import Partial, name_of, resolve
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch,)
+
+# A crossentropy of a softmax cancels to logits less their logsumexp. Done in two stages it rounds
+# to log(0) and its gradient to 0 for a confident mistake, so the pair is taken in one.
+EXACT = {
+    softmax: (categorical_crossentropy, sparse_categorical_crossentropy),
+    jax.nn.softmax: (categorical_crossentropy, sparse_categorical_crossentropy),
+    sigmoid: (binary_crossentropy,),
+    jax.nn.sigmoid: (binary_crossentropy,),
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A static value, so that one of it is one compiled program.
+
+    `body` is the model up to the activation that its loss takes in, `activation` what turns the
+    output of `body` into predictions.
+    """
+
+    body: Layer
+    activation: Callable[[jax.Array], jax.Array]
+    loss: Loss
+    metrics: tuple[Loss, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return ["loss", *map(name_of, self.metrics)]
+
+    def values(self, y_true: jax.Array, output: jax.Array) -> dict[str, jax.Array]:
+        """Loss and metrics of each sample, `(batch,)` each, from the output of `body`."""
+        values = {"loss": self.loss(y_true, output)}
+        if self.metrics:
+            y_pred = self.activation(output)
+            values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
+        return values
+
+    def evaluate(
+        self, params: Tree, model_state: Tree, batch: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The output of `body` at inference, with loss and metrics of each sample."""
+        x, y = batch
+        output = apply(self.body, params, x, model_state)
+        return output, self.values(y, output)
+
+    def check(self, params: Tree, model_state: Tree, data: tuple[Any, Any], batch: int) -> None:
+        """Refuse parameters, shapes and labels that do not fit, before anything is compiled."""
+        like = [
+            jax.ShapeDtypeStruct((batch, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype))
+            for a in data
+        ]
+        output, values = jax.eval_shape(self.evaluate, params, model_state, like)
+        for name, value in values.items():
+            if value.shape != (batch,):
+                raise ValueError(
+                    f"`{name}` must give one value a sample, shape ({batch},), got {value.shape}. "
+                    f"Average over the other axes, not over the batch."
+                )
+        if any(map(takes_labels, (self.loss, *self.metrics))) and data[1].ndim == output.ndim - 1:
+            check_labels("y", data[1], output.shape[-1])
+
+
+def takes_labels(function: Loss) -> bool:
+    plain = function.function if isinstance(function, Partial) else function
+    return plain in (sparse_categorical_crossentropy, accuracy) or isinstance(plain, top_k_accuracy)
+
+
+def objective(net: Layer, loss: Loss | str, metrics: Sequence[Loss | str] = ()) -> Objective:
+    """Resolve names, and join the model's last activation with its loss where they make a pair."""
+    net, function = as_layer(net, "net"), resolve("loss", loss, LOSSES)
+    if isinstance(metrics, str):
+        raise TypeError(f"`metrics` must be a list, got {metrics!r}. Write [{metrics!r}].")
+    functions = tuple(resolve("metrics", metric, METRICS) for metric in metrics)
+    goal = Objective(net, identity, function, functions)
+    if len(set(goal.names)) < len(goal.names):
+        raise ValueError(
+            f"`metrics` must have names of their own, got {goal.names}. Rename or drop one."
+        )
+    body, activation = split_activation(net)
+    if function in EXACT.get(activation, ()):
+        from_logits = Partial(function, (), (("from_logits", True),))
+        return replace(goal, body=body, activation=activation, loss=from_logits)
+    return goal
+
+
+def identity(x: jax.Array) -> jax.Array:
+    return x
+
+
+def split_activation(net: Layer) -> tuple[Layer, Any]:
+    """The model without its last layer, and that layer's function, where it is a plain one."""
+    if type(net) is sequential and net.layers:
+        *layers, last = net.layers
+        if isinstance(last, Function):
+            return sequential(*layers), last.function
+        last, activation = split_activation(last)
+        return sequential(*layers, last), activation
+    return net, None

@@ -1,0 +1,267 @@
+"""The optimizers: each rule for one array, in the letters of its source, lifted to trees once.
+
+In the formulas g is the gradient, p the parameter, lr the learning rate at this update.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .hyperparameters import Number, pytree, static
+from .optimizer import (
+    AdagradState,
+    AdamState,
+    MeanSquareState,
+    MomentumState,
+    Optimizer,
+    SGDState,
+    Tree,
+)
+
+
+@pytree
+class sgd(Optimizer):
+    """Stochastic gradient descent, p = p - lr g.
+
+    Args:
+        learning_rate: a number or a schedule.
+
+    Raises:
+        ValueError: a hyperparameter that is negative, NaN or infinite.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.sgd(0.1)
+        >>> params = {"w": jnp.array([1.0])}
+        >>> optimizer.update({"w": jnp.array([2.0])}, optimizer.init(params), params)[0]
+        {'w': Array([0.8], dtype=float32)}
+
+    Source: Robbins and Monro 1951, A Stochastic Approximation Method, equation 6.
+    """
+
+    State = SGDState
+    learning_rate: Number = 0.01
+
+    def update(self, grads: Tree, opt_state: SGDState, params: Tree) -> tuple[Tree, SGDState]:
+        lr = self.rate(opt_state)
+        return self.lift(lambda g, p: (p - lr * g,), grads, opt_state, params)
+
+
+@pytree
+class momentum(Optimizer):
+    """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov's.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta: how much of the velocity stays, in [0, 1).
+        nesterov: whether to look ahead along the velocity.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.momentum(0.1, beta=0.5)
+        >>> params, grads = jnp.array([1.0]), jnp.array([2.0])
+        >>> params, opt_state = optimizer.update(grads, optimizer.init(params), params)
+        >>> optimizer.update(grads, opt_state, params)[0]
+        Array([0.5], dtype=float32)
+
+    Source: Polyak 1964; Sutskever et al. 2013, On the Importance of Initialization and Momentum,
+    equations 1 to 4, with the learning rate outside of the velocity.
+    """
+
+    State = MomentumState
+    learning_rate: Number = 0.01
+    beta: Number = 0.9
+    nesterov: bool = static(default=False)
+
+    def update(
+        self, grads: Tree, opt_state: MomentumState, params: Tree
+    ) -> tuple[Tree, MomentumState]:
+        lr, beta = self.rate(opt_state), self.beta
+
+        def rule(g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+            v = beta * v + g
+            return p - lr * (g + beta * v if self.nesterov else v), v
+
+        return self.lift(rule, grads, opt_state, params)
+
+
+@pytree
+class rmsprop(Optimizer):
+    """RMSProp as Keras has it, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
+
+    Epsilon is inside the root; optax and torch have it elsewhere.
+
+    Args:
+        learning_rate: a number or a schedule.
+        rho: how much of the mean square stays, in [0, 1).
+        epsilon: added to the mean square, inside the root.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.rmsprop(0.1, rho=0.75, epsilon=0.0)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.8
+
+    Source: Tieleman and Hinton 2012, lecture 6.5 of Neural Networks for Machine Learning.
+    """
+
+    State = MeanSquareState
+    learning_rate: Number = 1e-3
+    rho: Number = 0.9
+    epsilon: Number = 1e-7
+
+    def update(
+        self, grads: Tree, opt_state: MeanSquareState, params: Tree
+    ) -> tuple[Tree, MeanSquareState]:
+        lr, rho, epsilon = self.rate(opt_state), self.rho, self.epsilon
+
+        def rule(g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+            v = rho * v + (1 - rho) * g**2
+            return p - lr * g * lax.rsqrt(v + epsilon), v
+
+        return self.lift(rule, grads, opt_state, params)
+
+
+@pytree
+class adagrad(Optimizer):
+    """Adagrad as Keras has it, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
+
+    Args:
+        learning_rate: a number or a schedule.
+        initial_accumulator_value: where every a starts.
+        epsilon: added to the accumulator, inside the root.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adagrad(0.1, initial_accumulator_value=0.0, epsilon=0.0)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.9
+
+    Source: Duchi, Hazan and Singer 2011, Adaptive Subgradient Methods, section 1.1.
+    """
+
+    State = AdagradState
+    learning_rate: Number = 1e-3
+    initial_accumulator_value: Number = 0.1
+    epsilon: Number = 1e-7
+
+    def init(self, params: Tree) -> AdagradState:
+        step, zeros = super().init(params)
+        start = self.initial_accumulator_value
+        return AdagradState(step, jax.tree.map(lambda a: (a + start).astype(a.dtype), zeros))
+
+    def update(
+        self, grads: Tree, opt_state: AdagradState, params: Tree
+    ) -> tuple[Tree, AdagradState]:
+        lr, epsilon = self.rate(opt_state), self.epsilon
+
+        def rule(g: jax.Array, p: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
+            a = a + g**2
+            return p - lr * g * lax.rsqrt(a + epsilon), a
+
+        return self.lift(rule, grads, opt_state, params)
+
+
+@pytree
+class adam(Optimizer):
+    """Adam, m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; at update t = 1, 2, ...
+
+    p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside of the root.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1: how much of the mean stays, in [0, 1).
+        beta2: how much of the mean square stays, in [0, 1).
+        epsilon: added to the root.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adam(0.1)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.9
+
+    Source: Kingma and Ba 2015, Adam, algorithm 1.
+    """
+
+    State = AdamState
+    learning_rate: Number = 1e-3
+    beta1: Number = 0.9
+    beta2: Number = 0.999
+    epsilon: Number = 1e-8
+
+    def update(self, grads: Tree, opt_state: AdamState, params: Tree) -> tuple[Tree, AdamState]:
+        lr, beta1, beta2 = self.rate(opt_state), self.beta1, self.beta2
+        t = (opt_state.step + 1).astype(jnp.float32)  # bfloat16 would round beta2^t to 1
+
+        def rule(
+            g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+        ) -> tuple[jax.Array, jax.Array, jax.Array]:
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * g**2
+            m_hat = m / (1 - beta1**t)
+            v_hat = v / (1 - beta2**t)
+            return p - lr * m_hat / (jnp.sqrt(v_hat) + self.epsilon), m, v
+
+        return self.lift(rule, grads, opt_state, params)
+
+
+@pytree
+class adamw(adam):
+    """Adam with decoupled weight decay: Adam's update, less lr weight_decay p.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1, beta2, epsilon: as for `adam`.
+        weight_decay: the share of every parameter lost an update, in units of the learning rate.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adamw(0.1, weight_decay=0.5)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.85
+
+    Source: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
+    """
+
+    weight_decay: Number = 1e-4
+
+    def update(self, grads: Tree, opt_state: AdamState, params: Tree) -> tuple[Tree, AdamState]:
+        decay = self.rate(opt_state) * self.weight_decay
+        moved, opt_state = super().update(grads, opt_state, params)
+        return jax.tree.map(
+            lambda new, p: (new - decay * p).astype(p.dtype), moved, params
+        ), opt_state
+
+
+OPTIMIZERS = {
+    optimizer.__name__: optimizer for optimizer in (sgd, momentum, rmsprop, adagrad, adam, adamw)
+}

@@ -1,0 +1,48 @@
+"""What `fit` shows: a bar an epoch on a terminal, a plain line an epoch elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+
+def described(logs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+
+
+class Progress:
+    """The line of one epoch, on standard output; `steps` is None where it is not known."""
+
+    def __init__(self, epoch: int, epochs: int, steps: int | None, enabled: bool):
+        self.title, self.enabled, self.began = f"epoch {epoch}/{epochs}", enabled, time.monotonic()
+        self.bar = None
+        if enabled and sys.stdout.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(desc=self.title, total=steps, unit=" steps", file=sys.stdout)
+
+    def update(self, steps: int, samples: int, sums: Mapping[str, Any]) -> None:
+        if self.bar is not None:
+            means = {name: total / samples for name, total in sums.items()}
+            self.bar.set_postfix_str(described(means), refresh=False)
+            self.bar.update(steps - self.bar.n)
+
+    def close(self, logs: Mapping[str, Any]) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(described(logs))
+            self.bar.close()
+        elif self.enabled:
+            print(
+                f"{self.title}: {time.monotonic() - self.began:.1f} s, {described(logs)}",
+                flush=True,
+            )
+
+    def interrupt(self, steps: int) -> None:
+        """End the line early, and say what becomes of the run."""
+        if self.bar is not None:
+            self.bar.close()
+        if self.enabled:
+            print(
+                f"interrupted in {self.title} after {steps} steps; what was trained is kept",
+                flush=True,
+            )

@@ -1,0 +1,170 @@
+"""Schedules: a learning rate that is a function of the step, `schedule(step) -> learning rate`.
+
+A schedule is a pytree whose leaves are its numbers, so changing one does not compile anything anew.
+Steps count updates from 0. Pass one as the `learning_rate` of any optimizer.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .hyperparameters import Hyperparameters, Number, check, pytree, static
+
+
+@pytree
+class cosine(Hyperparameters):
+    """Half a cosine from the learning rate down to `alpha` times it, then constant.
+
+    rate(t) = learning_rate (alpha + (1 - alpha) (1 + cos(pi min(t / decay_steps, 1))) / 2)
+
+    Args:
+        learning_rate: the rate at step 0.
+        decay_steps: how many steps the descent takes.
+        alpha: the final rate as a fraction of the first.
+
+    Raises:
+        ValueError: a number that is negative or not finite, or `decay_steps` below 1.
+
+    Example:
+        >>> import fnet
+        >>> schedule = fnet.cosine(0.1, decay_steps=100)
+        >>> [round(float(schedule(step)), 3) for step in (0, 50, 100, 200)]
+        [0.1, 0.05, 0.0, 0.0]
+
+    Source: Loshchilov and Hutter 2017, SGDR, equation 5.
+    """
+
+    learning_rate: Number
+    decay_steps: Number
+    alpha: Number = 0.0
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        progress = jnp.minimum(jnp.asarray(step, float) / self.decay_steps, 1)
+        return self.learning_rate * (
+            self.alpha + (1 - self.alpha) * (1 + jnp.cos(jnp.pi * progress)) / 2
+        )
+
+
+@pytree
+class exponential(Hyperparameters):
+    """Exponential decay, rate(t) = learning_rate decay_rate^(t / decay_steps).
+
+    Args:
+        learning_rate: the rate at step 0.
+        decay_steps: how many steps one factor takes.
+        decay_rate: the factor.
+        staircase: whether the exponent is rounded down, so that the rate falls in steps.
+
+    Raises:
+        ValueError: a number that is negative or not finite, or `decay_steps` below 1.
+
+    Example:
+        >>> import fnet
+        >>> schedule = fnet.exponential(0.1, decay_steps=10, decay_rate=0.5)
+        >>> [round(float(schedule(step)), 4) for step in (0, 10, 20)]
+        [0.1, 0.05, 0.025]
+
+    Source: Robbins and Monro 1951 for why rates fall; the form is that of Keras.
+    """
+
+    learning_rate: Number
+    decay_steps: Number
+    decay_rate: Number
+    staircase: bool = static(default=False)
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        exponent = jnp.asarray(step, float) / self.decay_steps
+        return self.learning_rate * self.decay_rate ** (
+            jnp.floor(exponent) if self.staircase else exponent
+        )
+
+
+@pytree
+class piecewise(Hyperparameters):
+    """Constant pieces, rate(t) = values[i] from step boundaries[i - 1] on.
+
+    Args:
+        boundaries: n increasing steps.
+        values: n + 1 learning rates.
+
+    Raises:
+        ValueError: not one value more than boundaries, boundaries that do not increase, a rate
+            that is negative or not finite.
+
+    Example:
+        >>> import fnet
+        >>> schedule = fnet.piecewise((100, 200), (0.1, 0.01, 0.001))
+        >>> [round(float(schedule(step)), 4) for step in (0, 99, 100, 200)]
+        [0.1, 0.1, 0.01, 0.001]
+
+    Source: He et al. 2016, Deep Residual Learning, section 3.4.
+    """
+
+    boundaries: tuple[Number, ...]
+    values: tuple[Number, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.boundaries) + 1:
+            raise ValueError(
+                f"`values` of piecewise must be one more than `boundaries`, got "
+                f"{len(self.values)} values and {len(self.boundaries)} boundaries. "
+                f"Add the rate after the last boundary."
+            )
+        if sorted(set(self.boundaries)) != list(self.boundaries):
+            raise ValueError(
+                f"`boundaries` of piecewise must increase, got {self.boundaries}. Sort them."
+            )
+        for i, value in enumerate(self.values):
+            check(f"`values[{i}]` of piecewise", value)
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        rate = jnp.asarray(self.values[0], float)
+        for boundary, value in zip(self.boundaries, self.values[1:], strict=True):
+            rate = jnp.where(step >= boundary, value, rate)
+        return rate
+
+
+@pytree
+class warmup_cosine(Hyperparameters):
+    """A linear rise from 0 over `warmup_steps`, then half a cosine over the rest of `decay_steps`.
+
+    rate(t) = learning_rate t / warmup_steps, then cosine(t - warmup_steps)
+
+    Args:
+        learning_rate: the rate at the top.
+        warmup_steps: how many steps the rise takes.
+        decay_steps: how many steps both take together.
+        alpha: the final rate as a fraction of the top.
+
+    Raises:
+        ValueError: a number that is negative or not finite, `warmup_steps` below 1, or
+            `decay_steps` not above `warmup_steps`.
+
+    Example:
+        >>> import fnet
+        >>> schedule = fnet.warmup_cosine(0.1, warmup_steps=10, decay_steps=110)
+        >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60, 110)]
+        [0.0, 0.05, 0.1, 0.05, 0.0]
+
+    Source: Goyal et al. 2017, section 2.2 (the rise); Loshchilov and Hutter 2017 (the fall).
+    """
+
+    learning_rate: Number
+    warmup_steps: Number
+    decay_steps: Number
+    alpha: Number = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not np.all(self.decay_steps > self.warmup_steps):
+            raise ValueError(
+                f"`decay_steps` of warmup_cosine must be above `warmup_steps`, "
+                f"{self.warmup_steps}, got {self.decay_steps}. It counts the rise as well."
+            )
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        step = jnp.asarray(step, float)
+        rise = self.learning_rate * step / self.warmup_steps
+        length = self.decay_steps - self.warmup_steps
+        fall = cosine(self.learning_rate, length, self.alpha)(step - self.warmup_steps)
+        return jnp.where(step < self.warmup_steps, rise, fall)

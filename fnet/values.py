@@ -1,0 +1,52 @@
+"""Functions as values: equal when rebuilt, so that `jax.jit` does not trace them again."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Partial:
+    """`functools.partial` that hashes and compares by what it holds."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: tuple[tuple[str, Any], ...]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*self.arguments, *arguments, **dict(self.keywords))
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.function)
+
+    def __repr__(self) -> str:
+        shown = [name_of(self.function), *map(repr, self.arguments)]
+        shown += [f"{name}={value!r}" for name, value in self.keywords]
+        return f"partial({', '.join(shown)})"
+
+
+def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself, or the value-equal twin of a `functools.partial`."""
+    if isinstance(function, functools.partial):
+        return Partial(function.func, function.args, tuple(sorted(function.keywords.items())))
+    return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The function's name as a word: `<lambda>` is `lambda`."""
+    return getattr(function, "__name__", type(function).__name__).strip("<>")
+
+
+def resolve(argument: str, value: Any, known: Mapping[str, Any]) -> Any:
+    """What `value` names in `known`, or `value` itself where it is no string."""
+    if callable(value):
+        return by_value(value)
+    if isinstance(value, str) and value in known:
+        return known[value]
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(
+        f"`{argument}` must be a function or one of {', '.join(map(repr, sorted(known)))}, "
+        f"got {value!r}. Check the spelling, or pass the function itself."
+    )
