@@ -40,8 +40,10 @@ def early_stopping(monitor: str = "val_loss", patience: int = 0) -> Callable[...
                 f"`monitor` must be one of {', '.join(map(repr, logs))}, got {monitor!r}. "
                 f"For a value that starts with val_ pass validation data to fit."
             )
+        if epoch == 0:
+            best, waited = -float("inf"), 0
         value = sign * logs[monitor]
-        if epoch == 0 or value > best:
+        if value > best:  # never true of NaN
             best, waited = value, 0
             return None
         waited += 1

@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-ROUNDS = 8
+ROUNDS = 6  # 4 show in a chi-squared test of the orders of 4 items, 5 do not
 
 
 def order_key(key: jax.Array, epoch: int | jax.Array) -> jax.Array:
-    """The key of an epoch's order; `step_key` draws from the other half of the key."""
+    """The key of an epoch's order."""
     return jax.random.fold_in(jax.random.fold_in(key, 0), epoch)
 
 
 def step_key(key: jax.Array, step: int | jax.Array) -> jax.Array:
-    """The key of a step's randomness, such as dropout."""
+    """The key of a step's randomness, such as dropout; the order's are another stream."""
     return jax.random.fold_in(jax.random.fold_in(key, 1), step)
 
 
@@ -51,39 +51,50 @@ def index_shuffle(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
     Source: Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 3 (cycle
     walking) and 4 (Feistel); the hash is the finalizer of Appleby's MurmurHash3.
     """
+    return feistel(round_keys(key), index, size)
+
+
+def round_keys(key: jax.Array) -> jax.Array:
+    return jax.random.bits(key, (ROUNDS,), jnp.uint32)
+
+
+def feistel(round_keys: jax.Array, index: jax.Array, size: int) -> jax.Array:
     bits = max((size - 1).bit_length(), 6)  # fewer bits permute too few ways
-    round_keys = jax.random.bits(key, (ROUNDS,), jnp.uint32)
-
-    def permute(value: jax.Array) -> jax.Array:
-        high, low = bits // 2, bits - bits // 2
-        for round_key in round_keys:
-            left, right = value >> low, value & ((1 << low) - 1)
-            left ^= murmur(right ^ round_key) & ((1 << high) - 1)
-            value, high, low = (right << high) | left, low, high
-        return value
-
-    def walk(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        value, arrived = carry
-        value = jnp.where(arrived, value, permute(value))
-        return value, value < size
-
-    walked, _ = lax.while_loop(
-        lambda carry: ~jnp.all(carry[1]),
-        walk,
-        (jnp.asarray(index, jnp.uint32), jnp.zeros(jnp.shape(index), bool)),
-    )
-    return walked.astype(jnp.int32)
+    return walk(partial(permute, round_keys, bits), index, size)
 
 
-@partial(jax.jit, static_argnames="size")
-def epoch_order(key: jax.Array, epoch: int, size: int) -> jax.Array:
-    return index_shuffle(order_key(key, epoch), jnp.arange(size), size)
+def permute(round_keys: jax.Array, bits: int, value: jax.Array) -> jax.Array:
+    """A keyed permutation of [0, 2^bits)."""
+    high, low = bits // 2, bits - bits // 2
+    for round_key in round_keys:
+        left, right = value >> low, value & ((1 << low) - 1)
+        left ^= murmur(right ^ round_key) & ((1 << high) - 1)
+        value, high, low = (right << high) | left, low, high
+    return value
 
 
 def murmur(value: jax.Array) -> jax.Array:
     value = (value ^ (value >> 16)) * jnp.uint32(0x85EBCA6B)
     value = (value ^ (value >> 13)) * jnp.uint32(0xC2B2AE35)
     return value ^ (value >> 16)
+
+
+def walk(permutation: Callable[[jax.Array], jax.Array], index: jax.Array, size: int) -> jax.Array:
+    """The first number below `size` on the way of each index through the permutation."""
+
+    def go_on(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        value, arrived = carry
+        value = jnp.where(arrived, value, permutation(value))
+        return value, value < size
+
+    start = jnp.asarray(index, jnp.uint32), jnp.zeros(jnp.shape(index), bool)
+    value, _ = lax.while_loop(lambda carry: ~carry[1].all(), go_on, start)
+    return value.astype(jnp.int32)
+
+
+@partial(jax.jit, static_argnames="size")
+def epoch_order(key: jax.Array, epoch: int, size: int) -> jax.Array:
+    return index_shuffle(order_key(key, epoch), jnp.arange(size), size)
 
 
 def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) -> Any:

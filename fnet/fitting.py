@@ -20,7 +20,7 @@ from .inference import compiled_means
 from .objective import Loss, Objective, objective
 from .progress import Progress
 from .state import TrainState, check_state
-from .training import Batch, Logs, averages, run_steps, step, zeros
+from .training import Batch, Logs, averages, log_names, run_steps, step, zeros
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
 
@@ -112,7 +112,7 @@ def fit(
         check_trainable("validation", goal, state, validation, 1)
         validation = jax.tree.map(jnp.asarray, validation)
 
-    names = goal.names + [f"val_{name}" for name in goal.names if validation is not None]
+    names = log_names(goal, validation)
     history: list[Logs] = []
     state = copied(state)  # its own, which each call donates to the next
     with interruptible() as interrupted:
@@ -130,7 +130,7 @@ def fit(
             if validation is not None:
                 validated = compiled_means(goal, state.params, state.model_state, validation)
                 logs |= {f"val_{name}": value for name, value in validated.items()}
-            history.append({name: logs[name] for name in names})  # jit sorts the keys
+            history.append({name: logs[name] for name in names})
             line.close(history[-1])
             if called(callbacks, epoch, state, history[-1]) or interrupted.is_set():
                 break

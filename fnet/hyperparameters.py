@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 T = TypeVar("T", bound=type)
@@ -51,18 +52,26 @@ def pytree(cls: T) -> T:
 
 
 class Hyperparameters:
-    """Checks the numbers of its subclass, and makes floats of them."""
+    """Checks the numbers of its subclass, and makes floats of them.
+
+    Beside an array every number becomes one, so that `jax.vmap` maps over all of them alike.
+    """
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # type: ignore[arg-type]  # a dataclass once it has fields
+        numbers = [f for f in fields(self) if not f.metadata.get("static")]  # type: ignore[arg-type]
+        for f in numbers:
             value = getattr(self, f.name)
-            if f.metadata.get("static") or callable(value) or isinstance(value, tuple):
+            if callable(value) or isinstance(value, tuple):
                 continue
             bounds = RANGES.get(f.name, (0, math.inf))
             fix = "" if f.default is MISSING else f" Its default is {f.default}."
             check(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
             if isinstance(value, (int, np.number)):
                 object.__setattr__(self, f.name, float(value))
+        shape = np.broadcast_shapes(*map(np.shape, jax.tree.leaves(self)))
+        for f in numbers if shape else ():
+            repeated = jax.tree.map(lambda n: jnp.broadcast_to(n, shape), getattr(self, f.name))
+            object.__setattr__(self, f.name, repeated)
 
 
 def check(

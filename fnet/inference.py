@@ -128,7 +128,7 @@ def predict_classes(
         Array([1, 0], dtype=int32)
     """
     y = predict(net, state, x, batch_size=batch_size)
-    return (y[..., 0] > 0.5).astype(jnp.int32) if y.shape[-1] == 1 else y.argmax(-1)
+    return (y[..., 0] > 0.5).astype(int) if y.shape[-1] == 1 else y.argmax(-1)
 
 
 def trees(state: TrainState | Tree) -> tuple[Tree, Tree]:

@@ -188,7 +188,7 @@ def sparse_categorical_crossentropy(
         )
     # A comparison instead of an index: its gradient is element-wise, where that of an index is a
     # scatter, and a label out of range cannot read another class.
-    chosen = y_true[..., None].astype(jnp.int32) == class_numbers(y_pred)
+    chosen = y_true[..., None].astype(int) == class_numbers(y_pred)
     return per_sample(-jnp.where(chosen, log_probs(y_pred, from_logits), 0).sum(-1))
 
 

@@ -110,7 +110,7 @@ def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
             f"accuracy: `y_true` must be integers of shape {y_pred.shape[:-1]} or one-hot of shape "
             f"{y_pred.shape}, got shape {y_true.shape}. Reshape the labels."
         )
-    return y_true.astype(jnp.int32)
+    return y_true.astype(int)
 
 
 def as_float(hits: jax.Array, y_pred: jax.Array) -> jax.Array:

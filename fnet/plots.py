@@ -60,7 +60,7 @@ def plot_curve(axes: "Axes", values: Any, label: str, color: str, style: str) ->
 def plot_predictions(
     images: Any, labels: Any, probabilities: Any, class_names: Sequence[str] | None = None
 ) -> "Figure":
-    """Images with what the model says of them: prediction, probability, and the label where wrong.
+    """Images with what the model says of them: prediction, probability, and the label.
 
     Args:
         images: `(n, height, width)` in grey, or `(n, height, width, 3)` in colour.
@@ -69,7 +69,7 @@ def plot_predictions(
         class_names: what to call the classes; their numbers unless given.
 
     Returns:
-        A matplotlib Figure with a panel an image; a wrong one is framed.
+        A matplotlib Figure with a panel an image; a wrong one is crossed and framed.
 
     Raises:
         ValueError: lengths that differ, or no image.

@@ -19,7 +19,8 @@ class Progress:
         if enabled and sys.stdout.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(desc=self.title, total=steps, unit=" steps", file=sys.stdout)
+            form = "{desc} {bar} {n_fmt}/{total_fmt} {elapsed}{postfix}"
+            self.bar = tqdm(desc=self.title, total=steps, bar_format=form, file=sys.stdout)
 
     def update(self, steps: int, samples: int, sums: Mapping[str, Any]) -> None:
         if self.bar is not None:

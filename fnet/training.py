@@ -11,7 +11,7 @@ from jax import lax
 
 from .checks import check_batch_size, check_count, check_data
 from .contract import Layer
-from .data import index_shuffle, order_key, step_key
+from .data import feistel, order_key, round_keys, step_key
 from .inference import means
 from .model import forward
 from .objective import Loss, Objective, objective
@@ -127,7 +127,13 @@ def train(
         validation = check_data("validation", validation)
         goal.check(state.params, state.model_state, validation, batch_size)
     data, validation = jax.tree.map(jnp.asarray, (data, validation))
-    return run(goal, state, data, validation, epochs, batch_size, shuffle)
+    state, history = run(goal, state, data, validation, epochs, batch_size, shuffle)
+    return state, {name: history[name] for name in log_names(goal, validation)}
+
+
+def log_names(goal: Objective, validation: Any) -> list[str]:
+    """The keys of a history, in the order in which they are shown; jit sorts those it returns."""
+    return goal.names + [f"val_{name}" for name in goal.names if validation is not None]
 
 
 @partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle"))
@@ -153,7 +159,8 @@ def run(
             logs |= {f"val_{name}": value for name, value in validated.items()}
         return state, logs
 
-    return lax.scan(one_epoch, state, state.step // steps + jnp.arange(epochs))
+    first = state.step // steps
+    return lax.scan(one_epoch, state, first + jnp.arange(epochs, dtype=first.dtype))
 
 
 def zeros(goal: Objective) -> Logs:
@@ -184,7 +191,7 @@ def run_steps(
     """
     x, y = data
     size = len(x)
-    order = order_key(state.key, epoch)
+    order = round_keys(order_key(state.key, epoch))
 
     def one_step(
         length: int, index: jax.Array, carry: tuple[TrainState, Logs]
@@ -192,7 +199,7 @@ def run_steps(
         state, sums = carry
         rows = index * batch_size + jnp.arange(length)
         if shuffle:
-            rows = index_shuffle(order, rows, size)
+            rows = feistel(order, rows, size)
         state, logs = step(goal, state, (x[rows], y[rows]))
         return state, {name: sums[name] + length * logs[name] for name in sums}
 

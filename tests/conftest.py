@@ -1,5 +1,7 @@
 """Strict rules for every test, and a key whose seed is printed where a test fails."""
 
+import zlib
+
 import jax
 import pytest
 
@@ -9,6 +11,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture
 def key(request: pytest.FixtureRequest) -> jax.Array:
-    seed = abs(hash(request.node.nodeid)) % 2**31
+    seed = zlib.crc32(request.node.nodeid.encode())
     print(f"key fixture: jax.random.key({seed})")
     return jax.random.key(seed)
+
+
+@pytest.fixture
+def compilations():
+    """The names of what XLA compiles during the test."""
+    compiled = []
+
+    def listen(event: str, duration: float, **about: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(about.get("fun_name", event))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(listen)

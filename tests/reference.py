@@ -1,0 +1,127 @@
+"""The formulas of the design in float64 NumPy: what the library is compared with.
+
+An optimizer's step is `step(p, g, *slots) -> (p, *slots)`, and its slots start at their defaults.
+Losses and metrics give one value a sample. Schedules take an array of steps.
+"""
+
+import numpy as np
+
+
+def sgd(p, g, *, learning_rate=0.01):
+    return (p - learning_rate * g,)
+
+
+def momentum(p, g, v=0.0, *, learning_rate=0.01, beta=0.9):
+    v = beta * v + g
+    return p - learning_rate * v, v
+
+
+def nesterov(p, g, v=0.0, *, learning_rate=0.01, beta=0.9):
+    v = beta * v + g
+    return p - learning_rate * (g + beta * v), v
+
+
+def rmsprop(p, g, v=0.0, *, learning_rate=1e-3, rho=0.9, epsilon=1e-7):
+    v = rho * v + (1 - rho) * g**2
+    return p - learning_rate * g / np.sqrt(v + epsilon), v
+
+
+def adagrad(p, g, a=None, *, learning_rate=1e-3, initial_accumulator_value=0.1, epsilon=1e-7):
+    a = (initial_accumulator_value if a is None else a) + g**2
+    return p - learning_rate * g / np.sqrt(a + epsilon), a
+
+
+def adam(p, g, m=0.0, v=0.0, t=0, *, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    t = t + 1
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    return p - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), m, v, t
+
+
+def adamw(p, g, *slots, learning_rate=1e-3, weight_decay=1e-4, **betas_and_epsilon):
+    moved, *slots = adam(p, g, *slots, learning_rate=learning_rate, **betas_and_epsilon)
+    return moved - learning_rate * weight_decay * p, *slots
+
+
+def per_sample(values):
+    return values.reshape(len(values), -1).mean(1)
+
+
+def mean_squared_error(y_true, y_pred):
+    return per_sample((y_true - y_pred) ** 2)
+
+
+def mean_absolute_error(y_true, y_pred):
+    return per_sample(abs(y_true - y_pred))
+
+
+def huber(y_true, y_pred, delta=1.0):
+    e = abs(y_true - y_pred)
+    return per_sample(np.where(e <= delta, e**2 / 2, delta * e - delta**2 / 2))
+
+
+def log_sigmoid(x):
+    return -np.logaddexp(0, -x)
+
+
+def log_softmax(x):
+    return x - np.logaddexp.reduce(x, axis=-1, keepdims=True)
+
+
+def binary_crossentropy(y_true, y_pred, from_logits=False):
+    if from_logits:
+        yes, no = log_sigmoid(y_pred), log_sigmoid(-y_pred)
+    else:
+        yes, no = np.log(np.maximum(y_pred, 1e-7)), np.log(np.maximum(1 - y_pred, 1e-7))
+    return per_sample(-y_true * yes - (1 - y_true) * no)
+
+
+def categorical_crossentropy(y_true, y_pred, from_logits=False):
+    log_p = log_softmax(y_pred) if from_logits else np.log(np.maximum(y_pred, 1e-7))
+    return per_sample(-np.sum(y_true * log_p, axis=-1))
+
+
+def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False):
+    return categorical_crossentropy(one_hot(y_true, y_pred.shape[-1]), y_pred, from_logits)
+
+
+def one_hot(labels, num_classes):
+    return np.eye(num_classes)[labels]
+
+
+def labels_of(y_true, y_pred):
+    return y_true.argmax(-1) if y_true.shape == y_pred.shape else y_true
+
+
+def accuracy(y_true, y_pred):
+    return per_sample(y_pred.argmax(-1) == labels_of(y_true, y_pred))
+
+
+def top_k_accuracy(y_true, y_pred, k):
+    best = np.argsort(-y_pred, axis=-1, kind="stable")[..., :k]
+    return per_sample((best == labels_of(y_true, y_pred)[..., None]).any(-1))
+
+
+def binary_accuracy(y_true, y_pred, threshold=0.5):
+    return per_sample((y_pred > threshold) == (y_true == 1))
+
+
+def cosine(step, learning_rate, decay_steps, alpha=0.0):
+    progress = np.minimum(step, decay_steps) / decay_steps
+    last = alpha * learning_rate
+    return last + (learning_rate - last) * np.cos(np.pi / 2 * progress) ** 2
+
+
+def exponential(step, learning_rate, decay_steps, decay_rate, staircase=False):
+    exponent = step // decay_steps if staircase else step / decay_steps
+    return learning_rate * decay_rate**exponent
+
+
+def piecewise(step, boundaries, values):
+    return np.asarray(values)[np.searchsorted(boundaries, step, side="right")]
+
+
+def warmup_cosine(step, learning_rate, warmup_steps, decay_steps, alpha=0.0):
+    fall = cosine(step - warmup_steps, learning_rate, decay_steps - warmup_steps, alpha)
+    return np.where(step < warmup_steps, learning_rate * step / warmup_steps, fall)

@@ -1,0 +1,101 @@
+"""Every layer there is, as (name, factory, in_shape): what each property of layers is tested on.
+
+A factory builds its layer anew, so that two of them are equal by value or not at all.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+import fnet
+from fnet import activations, initializers
+
+
+class Row(NamedTuple):
+    name: str
+    factory: Callable[[], Any]
+    in_shape: tuple[int, ...]
+
+
+def own_init(key, in_shape):
+    return {"scale": jnp.ones((1, *in_shape))}, in_shape
+
+
+def own_apply(params, x):
+    return x * params["scale"]
+
+
+def doubled(x):
+    return 2 * x
+
+
+def everything():
+    return fnet.sequential(
+        fnet.rescale(0.5, offset=1),
+        fnet.reshape((4, 2, -1)),
+        fnet.dense(3),
+        fnet.batch_norm(),
+        fnet.relu,
+        fnet.residual(fnet.dense(3), fnet.layer_norm(), fnet.batch_norm(momentum=0.9)),
+        fnet.parallel(
+            fnet.sequential(fnet.dense(2), partial(fnet.leaky_relu, negative_slope=0.2)),
+            fnet.parallel(fnet.layer(own_init, own_apply), fnet.dropout(0.1), merge=sum),
+            doubled,
+        ),
+        fnet.flatten,
+        fnet.dropout(0.5),
+        fnet.dense(4, use_bias=False),
+        fnet.softmax,
+    )
+
+
+ACTIVATIONS = [
+    function
+    for _, function in inspect.getmembers(activations, inspect.isfunction)
+    if function.__module__ == activations.__name__
+]
+
+LAYERS = [
+    Row("dense", lambda: fnet.dense(3), (5,)),
+    Row("dense_without_bias", lambda: fnet.dense(3, use_bias=False), (5,)),
+    Row("dense_of_one", lambda: fnet.dense(1), (1,)),
+    Row("dense_on_sequences", lambda: fnet.dense(2), (4, 3)),
+    Row("dense_on_images", lambda: fnet.dense(2, use_bias=False), (4, 2, 3)),
+    Row(
+        "dense_of_other_initializers",
+        lambda: fnet.dense(
+            2, kernel_init=initializers.he_normal, bias_init=partial(initializers.normal, stddev=1)
+        ),
+        (5,),
+    ),
+    *(Row(function.__name__, lambda function=function: function, (4,)) for function in ACTIVATIONS),
+    Row("partial", lambda: fnet.sequential(partial(fnet.leaky_relu, negative_slope=0.2)), (4,)),
+    Row("own_function", lambda: doubled, (2, 3)),
+    Row("own_layer", lambda: fnet.layer(own_init, own_apply), (2, 3)),
+    Row("flatten", lambda: fnet.flatten, (2, 3, 2)),
+    Row("reshape", lambda: fnet.reshape((2, 3)), (3, 2)),
+    Row("reshape_of_the_rest", lambda: fnet.reshape([3, -1, 1]), (6,)),
+    Row("rescale", lambda: fnet.rescale(1 / 127.5, offset=-1), (2, 3)),
+    Row("dropout", lambda: fnet.dropout(0.5), (2, 3)),
+    Row("batch_norm", lambda: fnet.batch_norm(), (3,)),
+    Row("batch_norm_on_images", lambda: fnet.batch_norm(momentum=0.9, epsilon=1e-5), (2, 2, 3)),
+    Row("layer_norm", lambda: fnet.layer_norm(), (3,)),
+    Row("layer_norm_on_sequences", lambda: fnet.layer_norm(epsilon=1e-5), (2, 3)),
+    Row("empty", lambda: fnet.sequential(), (3,)),
+    Row("sequential", lambda: fnet.sequential(fnet.dense(3), fnet.tanh, fnet.dense(2)), (4,)),
+    Row(
+        "sequential_nested",
+        lambda: fnet.sequential(
+            fnet.dense(3), fnet.sequential(fnet.relu, fnet.sequential(fnet.dense(2)))
+        ),
+        (4,),
+    ),
+    Row("residual", lambda: fnet.residual(fnet.dense(4), fnet.relu, fnet.dense(3)), (2, 3)),
+    Row("parallel", lambda: fnet.parallel(fnet.dense(2), fnet.relu, fnet.dense(3)), (4,)),
+    Row("parallel_sum", lambda: fnet.parallel(fnet.dense(3), fnet.tanh, merge=sum), (3,)),
+    Row("all_activations", lambda: fnet.parallel(*ACTIVATIONS), (4,)),
+    Row("everything", everything, (4, 4)),
+]

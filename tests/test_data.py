@@ -1,0 +1,118 @@
+"""The order of samples, and batches of them."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnet
+from fnet.data import (
+    epoch_order,
+    map_batches,
+    order_key,
+    permute,
+    round_keys,
+    step_key,
+    walk,
+)
+
+ORDERS = jax.jit(
+    jax.vmap(lambda key, size: fnet.index_shuffle(key, jnp.arange(size), size), (0, None)),
+    static_argnums=1,
+)
+
+
+def orders(size: int, count: int) -> np.ndarray:
+    return np.asarray(ORDERS(jax.random.split(jax.random.key(size), count), size))
+
+
+@partial(jax.jit, static_argnums=2)
+@partial(jax.vmap, in_axes=(0, 0, None))
+def order_of(key, size, bits):
+    """The orders of many sizes that share a number of bits, in one program; the rest is padding."""
+    index = jnp.arange(300, dtype=jnp.uint32)
+    index = jnp.where(index < size, index, 0)
+    return walk(partial(permute, round_keys(key), bits), index, size)
+
+
+@pytest.mark.parametrize("bits", [6, 7, 8, 9])
+def test_every_size_from_1_to_300_is_permuted(bits):
+    sizes = np.array([n for n in range(1, 301) if max((n - 1).bit_length(), 6) == bits]).astype(
+        np.uint32
+    )
+    orders = order_of(jax.random.split(jax.random.key(0), len(sizes)), sizes, bits)
+    for size, order in zip(sizes, orders, strict=True):
+        assert sorted(order[:size].tolist()) == list(range(size))
+    one = fnet.index_shuffle(jax.random.split(jax.random.key(0), len(sizes))[-1],
+                             jnp.arange(sizes[-1]), int(sizes[-1]))  # fmt: skip
+    assert one.tolist() == orders[-1, : sizes[-1]].tolist()
+
+
+@pytest.mark.parametrize("size", [4096, 60_000, 65_537, 1_000_003])
+def test_large_sizes_are_permuted(size):
+    order = np.asarray(epoch_order(jax.random.key(1), 0, size))
+    chex.assert_type(order, np.int32)
+    assert np.array_equal(np.sort(order), np.arange(size))
+
+
+def test_an_index_alone_goes_where_it_goes_among_all(key):
+    order = epoch_order(key, 3, 1000)
+    alone = jax.jit(lambda i: fnet.index_shuffle(order_key(key, 3), i, 1000))
+    for i in (0, 1, 500, 999):
+        assert alone(i) == order[i]
+
+
+def chi_squared(counts: np.ndarray) -> float:
+    expected = counts.mean()
+    return float((np.square(counts - expected) / expected).sum())
+
+
+def test_all_24_orders_of_four_appear_evenly():
+    found, counts = np.unique(orders(4, 24_000), axis=0, return_counts=True)
+    assert len(found) == 24
+    assert chi_squared(counts) < 49.7  # 23 degrees of freedom, 1 in 1,000
+
+
+def test_every_sample_comes_at_every_position_evenly():
+    size, count = 10, 20_000
+    counts = np.stack([np.bincount(column, minlength=size) for column in orders(size, count).T])
+    assert chi_squared(counts.ravel()) < 126.1  # 81 degrees of freedom, 1 in 1,000
+
+
+def test_neighbours_are_uncorrelated():
+    order = np.asarray(epoch_order(jax.random.key(0), 0, 60_000)).astype(float)
+    for lag in (1, 2, 64, 128):
+        correlation = np.corrcoef(order[:-lag], order[lag:])[0, 1]
+        assert abs(correlation) < 4 / np.sqrt(len(order))
+    assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 4 / np.sqrt(len(order))
+
+
+def test_epochs_and_keys_have_orders_of_their_own(key):
+    kinds = [
+        epoch_order(k, epoch, 1000).tolist() for k in (key, jax.random.key(7)) for epoch in (0, 1)
+    ]
+    assert len(set(map(tuple, kinds))) == 4
+
+
+def test_order_and_dropout_draw_from_different_streams(key):
+    keys = [f(key, i) for f in (order_key, step_key) for i in range(5)]
+    assert len({tuple(jax.random.key_data(k).tolist()) for k in keys}) == 10
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 8, 100])
+def test_batches_use_every_sample_once(batch_size, key):
+    x = np.arange(7)
+    taken = list(fnet.batches((x, -x), batch_size, key=key, epoch=2))
+    assert [len(x) for x, _ in taken[:-1]] == [min(batch_size, 7)] * (len(taken) - 1)
+    assert sorted(np.concatenate([x for x, _ in taken]).tolist()) == list(range(7))
+    assert all((x == -y).all() for x, y in taken)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 9])
+def test_map_batches_is_the_function_of_every_row(size, key):
+    x = jax.random.normal(key, (size, 3))
+    y = map_batches(lambda x: {"sum": x.sum(-1), "twice": 2 * x}, x, 4)
+    chex.assert_trees_all_close(y, {"sum": x.sum(-1), "twice": 2 * x}, rtol=1e-6)

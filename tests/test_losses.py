@@ -1,0 +1,429 @@
+"""Losses and metrics: against the reference for any shape, exact where they are hard, strict."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings, strategies as st
+from jax.test_util import check_grads
+
+import fnet
+
+
+def real(rng, shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def tied(rng, shape):
+    return rng.integers(0, 3, shape).astype(np.float32)
+
+
+def fraction(rng, shape):
+    return rng.uniform(0.05, 0.95, shape).astype(np.float32)
+
+
+def bits(rng, shape):
+    return rng.integers(0, 2, shape)
+
+
+def distribution(rng, shape):
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1]).astype(np.float32)
+
+
+def labels(rng, shape):
+    return rng.integers(0, shape[-1], shape[:-1])
+
+
+def one_hot(rng, shape):
+    return np.eye(shape[-1])[labels(rng, shape)]
+
+
+class Case(NamedTuple):
+    function: Callable[..., Any]
+    oracle: Callable[..., Any]
+    y_true: Callable[..., Any]
+    y_pred: Callable[..., Any]
+
+
+def pair(function, oracle, y_true, y_pred, **keywords):
+    return Case(partial(function, **keywords), partial(oracle, **keywords), y_true, y_pred)
+
+
+BINARY = fnet.binary_crossentropy, reference.binary_crossentropy
+DENSE = fnet.categorical_crossentropy, reference.categorical_crossentropy
+SPARSE = fnet.sparse_categorical_crossentropy, reference.sparse_categorical_crossentropy
+LOSSES = {
+    "squared": Case(fnet.mean_squared_error, reference.mean_squared_error, real, real),
+    "absolute": Case(fnet.mean_absolute_error, reference.mean_absolute_error, real, real),
+    "huber": Case(fnet.huber, reference.huber, real, real),
+    "huber, delta": pair(fnet.huber, reference.huber, real, real, delta=0.25),
+    "binary": pair(*BINARY, bits, fraction),
+    "binary, soft": pair(*BINARY, fraction, fraction),
+    "binary, logits": pair(*BINARY, bits, real, from_logits=True),
+    "dense": pair(*DENSE, one_hot, distribution),
+    "dense, soft": pair(*DENSE, distribution, distribution),
+    "dense, logits": pair(*DENSE, one_hot, real, from_logits=True),
+    "sparse": pair(*SPARSE, labels, distribution),
+    "sparse, logits": pair(*SPARSE, labels, real, from_logits=True),
+}
+METRICS = {
+    "accuracy": Case(fnet.accuracy, reference.accuracy, labels, tied),
+    "accuracy, one-hot": Case(fnet.accuracy, reference.accuracy, one_hot, real),
+    "top 2": Case(fnet.top_k_accuracy(2), partial(reference.top_k_accuracy, k=2), labels, tied),
+    "top 2, one-hot": Case(
+        fnet.top_k_accuracy(2), partial(reference.top_k_accuracy, k=2), one_hot, real
+    ),
+    "binary accuracy": Case(fnet.binary_accuracy, reference.binary_accuracy, bits, fraction),
+    "binary accuracy, threshold": pair(
+        fnet.binary_accuracy, reference.binary_accuracy, bits, fraction, threshold=0.25
+    ),
+}
+CASES = LOSSES | METRICS
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+every_loss = pytest.mark.parametrize("case", LOSSES.values(), ids=LOSSES)
+
+SHAPE = (4, 2, 3)  # samples, time, classes
+
+
+def arrays(case, shape=SHAPE, seed=0):
+    rng = np.random.default_rng(seed)
+    return case.y_true(rng, shape), case.y_pred(rng, shape)
+
+
+@every_case
+@settings(deadline=None, derandomize=True, max_examples=5)
+@given(
+    batch=st.integers(1, 4),
+    inner=st.lists(st.integers(1, 3), max_size=2),
+    classes=st.integers(2, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_agrees_with_the_reference(case, batch, inner, classes, seed):
+    y_true, y_pred = arrays(case, (batch, *inner, classes), seed)
+    values = jax.jit(case.function)(y_true, y_pred)
+    chex.assert_shape(values, (batch,))
+    np.testing.assert_allclose(
+        values, case.oracle(y_true, np.float64(y_pred)), rtol=1e-5, atol=1e-6
+    )
+
+
+@every_case
+def test_jit_equals_eager(case):
+    y_true, y_pred = arrays(case)
+    eager = case.function(y_true, jnp.asarray(y_pred))
+    np.testing.assert_allclose(eager, jax.jit(case.function)(y_true, y_pred), rtol=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_keeps_the_dtype_of_the_predictions(case, dtype):
+    y_true, y_pred = arrays(case)
+    y_pred = jnp.asarray(y_pred, dtype)
+    values = jax.jit(case.function)(y_true, y_pred)
+    assert values.dtype == dtype
+    tolerance = 8 * jnp.finfo(dtype).eps
+    desired = case.oracle(y_true, np.float64(y_pred))
+    np.testing.assert_allclose(np.float64(values), desired, rtol=tolerance, atol=tolerance)
+
+
+@every_loss
+def test_gradient_is_the_finite_difference(case):
+    y_true, y_pred = arrays(case)
+    loss = jax.jit(partial(case.function, y_true))
+    check_grads(loss, (y_pred,), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_pred", "slope"),
+    [
+        (fnet.mean_squared_error, [-2.0, 0.0, 2.0], [-4, 0, 4]),
+        (fnet.huber, [-2.0, -1.0, 0.0, 1.0, 2.0], [-1, -1, 0, 1, 1]),
+        (fnet.binary_crossentropy, [0.0, 0.5, 1.0], [1, 2, 0]),
+    ],
+)
+def test_gradient_at_the_edges(loss, y_pred, slope):
+    y_pred = jnp.array(y_pred)
+    gradient = jax.grad(lambda y_pred: loss(jnp.zeros_like(y_pred), y_pred).sum())(y_pred)
+    np.testing.assert_allclose(gradient, slope)
+
+
+@pytest.mark.parametrize(
+    "loss", [fnet.mean_squared_error, fnet.binary_crossentropy, fnet.binary_accuracy, fnet.huber]
+)
+def test_predictions_may_be_one_number_a_sample(loss):
+    y_true, y_pred = jnp.array([0.0, 1.0]), jnp.array([0.25, 0.25])
+    np.testing.assert_array_equal(loss(y_true, y_pred), loss(y_true[:, None], y_pred[:, None]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64, bool])
+@pytest.mark.parametrize("name", ["squared", "binary", "dense", "binary accuracy"])
+def test_targets_of_any_dtype(name, dtype):
+    case = CASES[name]
+    y_true = np.array([[0, 1], [1, 0]])
+    y_pred = jnp.array([[0.25, 0.75], [0.25, 0.75]])
+    np.testing.assert_array_equal(
+        case.function(y_true.astype(dtype), y_pred), case.function(jnp.float32(y_true), y_pred)
+    )
+
+
+def test_a_confident_mistake_costs_16_1():
+    wrong = jnp.array([[0.0, 1.0]])
+    for cost in (
+        fnet.categorical_crossentropy(jnp.array([[1, 0]]), wrong),
+        fnet.sparse_categorical_crossentropy(jnp.array([0]), wrong),
+        fnet.binary_crossentropy(jnp.array([[1, 0]]), wrong),
+    ):
+        np.testing.assert_allclose(cost, [-np.log(1e-7)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_sparse_equals_dense_on_one_hot(from_logits):
+    y_true, y_pred = arrays(LOSSES["sparse"])
+    np.testing.assert_array_equal(
+        fnet.sparse_categorical_crossentropy(y_true, jnp.asarray(y_pred), from_logits),
+        fnet.categorical_crossentropy(fnet.one_hot(y_true, 3), jnp.asarray(y_pred), from_logits),
+    )
+
+
+FAR = 1e4
+LOGITS = np.float32([[FAR, -FAR, 0], [-FAR, FAR, FAR], [FAR, FAR, FAR], [1, 2, 3], [0, -20, 20]])
+TARGETS = np.tile(np.arange(3), 5)
+X = LOGITS.repeat(3, axis=0)  # every logits with every target
+ONE_HOT = np.eye(3)[TARGETS]
+
+
+@cache
+def gradients(net, name, **keywords):
+    """Loss and gradient of the bias for each row of X, from a step of `fnet.train_step`."""
+    loss = partial(getattr(fnet, name), **keywords) if keywords else name
+
+    def of(x, y):
+        params = {"dense": {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}}
+        state = fnet.train_state(net, fnet.momentum(), jax.random.key(0), (3,))
+        state, logs = fnet.train_step(net, loss)(
+            dataclasses.replace(state, params=params), (x[None], y[None])
+        )
+        return logs["loss"], state.opt_state.velocity["dense"]["bias"]
+
+    return jax.jit(jax.vmap(of))
+
+
+SOFTMAX_SLOPE = np.exp(reference.log_softmax(np.float64(X))) - ONE_HOT
+SIGMOID_SLOPE = (np.exp(reference.log_sigmoid(np.float64(X))) - ONE_HOT) / 3
+
+
+@pytest.mark.parametrize(
+    ("activation", "name", "y_true", "slope"),
+    [
+        (fnet.softmax, "categorical_crossentropy", ONE_HOT, SOFTMAX_SLOPE),
+        (fnet.softmax, "sparse_categorical_crossentropy", TARGETS, SOFTMAX_SLOPE),
+        (jax.nn.softmax, "sparse_categorical_crossentropy", TARGETS, SOFTMAX_SLOPE),
+        (fnet.sequential(fnet.softmax), "categorical_crossentropy", ONE_HOT, SOFTMAX_SLOPE),
+        (fnet.sigmoid, "binary_crossentropy", ONE_HOT, SIGMOID_SLOPE),
+        (jax.nn.sigmoid, "binary_crossentropy", ONE_HOT, SIGMOID_SLOPE),
+    ],
+)
+def test_training_behind_an_activation_is_exact(activation, name, y_true, slope):
+    loss, gradient = gradients(fnet.sequential(fnet.dense(3), activation), name)(X, y_true)
+    exact = getattr(reference, name)(y_true, np.float64(X), from_logits=True)
+    np.testing.assert_allclose(loss, exact, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-7)
+
+    from_logits = gradients(fnet.sequential(fnet.dense(3)), name, from_logits=True)
+    chex.assert_trees_all_equal((loss, gradient), from_logits(X, y_true))
+
+
+def test_metrics_see_what_the_activation_gives(key):
+    net = fnet.sequential(fnet.dense(1, use_bias=False), fnet.sigmoid)
+    state = fnet.train_state(net, "sgd", key, (1,))
+    state = dataclasses.replace(state, params={"dense": {"kernel": jnp.ones((1, 1))}})
+    step = fnet.train_step(net, "binary_crossentropy", ["binary_accuracy", "mean_absolute_error"])
+    _, logs = jax.jit(step)(state, (jnp.full((2, 1), 0.1), jnp.ones((2, 1))))
+    assert logs["binary_accuracy"] == 1  # a logit of 0.1 is a probability of 0.525
+    np.testing.assert_allclose(logs["mean_absolute_error"], 1 - 0.52498, rtol=1e-4)
+
+
+def test_accuracy_by_hand():
+    y_pred = jnp.array([[0.1, 0.7, 0.2], [0.5, 0.4, 0.1], [0.3, 0.3, 0.4]])
+    for y_true in (jnp.array([1, 1, 2]), jnp.array([[0, 1, 0], [0, 1, 0], [0, 0, 1]])):
+        np.testing.assert_array_equal(fnet.accuracy(y_true, y_pred), [1, 0, 1])
+
+
+def test_top_k_of_equals_takes_the_lowest_first():
+    y_true, y_pred = jnp.arange(4), jnp.full((4, 4), 0.25)
+    for k in (1, 2, 3, 4, 9):
+        np.testing.assert_array_equal(
+            fnet.top_k_accuracy(k)(y_true, y_pred), np.arange(4) < k, err_msg=f"{k=}"
+        )
+
+
+def test_top_k_is_a_value_with_the_name_of_its_k():
+    assert fnet.top_k_accuracy(3) == fnet.top_k_accuracy(3) != fnet.top_k_accuracy(5)
+    assert fnet.top_k_accuracy(3).__name__ == "top_3_accuracy"
+
+
+@pytest.mark.parametrize(
+    "metric", [fnet.accuracy, fnet.top_k_accuracy(1), fnet.sparse_categorical_crossentropy]
+)
+def test_a_diverged_model_is_never_right(metric):
+    values = metric(jnp.array([2]), jnp.full((1, 3), jnp.nan))
+    assert np.isnan(values) or values == 0
+
+
+def test_binary_accuracy_is_strictly_above_the_threshold():
+    y_true, y_pred = jnp.array([[1, 1, 0, 0]]), jnp.array([[0.5, 0.6, 0.5, 0.6]])
+    np.testing.assert_array_equal(fnet.binary_accuracy(y_true, y_pred), [0.5])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_labels_of_any_integer_dtype(dtype):
+    """Also where the dtype cannot count the classes."""
+    y_true = np.array([0, 44, 200])
+    y_pred = jnp.asarray(fraction(np.random.default_rng(0), (3, 300)))
+    for function in (
+        fnet.sparse_categorical_crossentropy,
+        fnet.accuracy,
+        fnet.top_k_accuracy(150),
+        lambda y_true, _: fnet.one_hot(y_true, 300),
+    ):
+        chex.assert_trees_all_equal(
+            function(y_true.astype(dtype), y_pred), function(jnp.asarray(y_true), y_pred)
+        )
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (0,), ()])
+def test_one_hot(shape):
+    numbers = np.random.default_rng(0).integers(0, 5, shape)
+    rows = fnet.one_hot(numbers, 5)
+    assert rows.dtype == jnp.float32
+    np.testing.assert_array_equal(rows, reference.one_hot(numbers, 5))
+    assert fnet.to_categorical is fnet.one_hot
+
+
+NET = fnet.sequential(fnet.dense(3), fnet.softmax)
+COLUMN, ROWS, INTEGERS = jnp.ones((4, 1)), jnp.ones((4, 3)), jnp.arange(4) % 3
+ERRORS = [
+    *[
+        (
+            lambda function=function: function(jnp.ones(4), COLUMN),
+            ValueError,
+            "`y_true` must have the shape of `y_pred`, (4, 1), got (4,). Reshape the targets",
+        )
+        for function in (
+            fnet.mean_squared_error,
+            fnet.mean_absolute_error,
+            fnet.huber,
+            fnet.binary_crossentropy,
+            fnet.binary_accuracy,
+        )
+    ],
+    (
+        lambda: fnet.categorical_crossentropy(jnp.ones((4, 2)), ROWS),
+        ValueError,
+        "`y_true` must have the shape of `y_pred`, (4, 3), got (4, 2).",
+    ),
+    (
+        lambda: fnet.categorical_crossentropy(INTEGERS, ROWS),
+        ValueError,
+        "categorical_crossentropy: `y_true` must be one-hot, of shape (4, 3), got shape (4,). "
+        "For integer labels use sparse_categorical_crossentropy, or make them one-hot: "
+        "fnet.one_hot(y_true, 3).",
+    ),
+    (
+        lambda: fnet.sparse_categorical_crossentropy(ROWS, ROWS),
+        ValueError,
+        "sparse_categorical_crossentropy: `y_true` must be integer labels of shape (4,), "
+        "got shape (4, 3). For one-hot labels use categorical_crossentropy, or take",
+    ),
+    (
+        lambda: fnet.sparse_categorical_crossentropy(INTEGERS[:, None], ROWS),
+        ValueError,
+        "sparse_categorical_crossentropy: `y_true` must be integer labels of shape (4,), got s",
+    ),
+    (
+        lambda: fnet.sparse_categorical_crossentropy(jnp.ones(4), ROWS),
+        TypeError,
+        "sparse_categorical_crossentropy: `y_true` must be integer labels, got dtype float32. "
+        "Convert them: y_true.astype('int32').",
+    ),
+    *[
+        (
+            lambda metric=metric: metric(jnp.ones(4, int), COLUMN),
+            ValueError,
+            "accuracy: `y_pred` must have a column a class, got shape (4, 1). "
+            "For a single probability use binary_accuracy.",
+        )
+        for metric in (fnet.accuracy, fnet.top_k_accuracy(2))
+    ],
+    (
+        lambda: fnet.accuracy(jnp.ones((4, 2), int), ROWS),
+        ValueError,
+        "accuracy: `y_true` must be integers of shape (4,) or one-hot of shape (4, 3), "
+        "got shape (4, 2). Reshape the labels.",
+    ),
+    *[
+        (
+            lambda k=k: fnet.top_k_accuracy(k),
+            ValueError,
+            f"`k` of top_k_accuracy must be an integer of at least 1, got {k}. Write",
+        )
+        for k in (0, -1, 2.5)
+    ],
+    (
+        lambda: fnet.one_hot(jnp.array([0.0]), 3),
+        TypeError,
+        "`labels` must be integers, got dtype float32. Convert them: labels.astype('int32').",
+    ),
+    (
+        lambda: fnet.one_hot(jnp.array([0, 3]), 3),
+        ValueError,
+        "`labels` must hold labels in [0, 3), got 0 to 3. Correct the labels, or give the last",
+    ),
+    (
+        lambda: fnet.one_hot(jnp.array([-1, 2]), 3),
+        ValueError,
+        "`labels` must hold labels in [0, 3), got -1 to 2.",
+    ),
+    (
+        lambda: fnet.train_step(NET, "mse"),
+        ValueError,
+        "`loss` must be a function or one of 'binary_crossentropy', 'categorical_crossentropy', "
+        "'huber', 'mean_absolute_error', 'mean_squared_error', "
+        "'sparse_categorical_crossentropy', got 'mse'. Check the spelling",
+    ),
+    (
+        lambda: fnet.train_step(NET, "huber", ["acc"]),
+        ValueError,
+        "`metrics` must be a function or one of 'accuracy', 'binary_accuracy', "
+        "'mean_absolute_error', 'mean_squared_error', got 'acc'. Check the spelling",
+    ),
+    (
+        lambda: fnet.train_step(NET, None),
+        TypeError,
+        "`loss` must be a function or one of 'binary_crossentropy', ",
+    ),
+    (
+        lambda: fnet.train_step(NET, "huber", "accuracy"),
+        TypeError,
+        "`metrics` must be a list, got 'accuracy'. Write ['accuracy'].",
+    ),
+    (
+        lambda: fnet.train_step(NET, "huber", ["accuracy", fnet.accuracy]),
+        ValueError,
+        "`metrics` must have names of their own, got ['loss', 'accuracy', 'accuracy']. Rename",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), ERRORS)
+def test_refuses(call, error, message):
+    with pytest.raises(error, match="^" + re.escape(message)):
+        call()

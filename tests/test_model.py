@@ -1,0 +1,541 @@
+"""What one does with a model, what it refuses, and in which words."""
+
+import re
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnet
+
+equal = chex.assert_trees_all_equal
+close = partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
+shapes = partial(jax.tree.map, jnp.shape)
+forward = jax.jit(fnet.forward, static_argnums=0)
+
+events = []
+jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: events.append(event))
+
+
+@pytest.fixture
+def compiled():
+    """Counts the programs compiled since the last count."""
+
+    def count():
+        programs = events.count("/jax/core/compile/backend_compile_duration")
+        events.clear()
+        return programs
+
+    count()
+    return count
+
+
+def numbers(*shape):
+    return jnp.linspace(-2, 3, int(np.prod(shape))).reshape(shape)
+
+
+def weights(features, units):
+    return {"kernel": numbers(features, units), "bias": numbers(units)}
+
+
+def test_init_is_one_program_and_a_function_of_the_key(compiled):
+    net = fnet.sequential(
+        fnet.dense(4),
+        fnet.residual(fnet.dense(4), fnet.sequential(fnet.dense(4))),
+        fnet.parallel(fnet.dense(4), fnet.batch_norm(), fnet.dense(4)),
+    )
+    key, other = jax.random.key(1), jax.random.key(2)
+    compiled()
+    params = fnet.init(net, key, (4,))
+    assert compiled() == 1
+    again, others = fnet.init(net, key, (4,)), fnet.init(net, other, (4,))
+    assert compiled() == 0
+    equal(params, again)
+    kernels = [leaf for tree in (params, others) for leaf in jax.tree.leaves(tree) if leaf.ndim > 1]
+    assert len({kernel.tobytes() for kernel in map(np.asarray, kernels)}) == 10
+
+
+@pytest.mark.parametrize("ask", [fnet.output_shape, fnet.summary])
+def test_shapes_and_summaries_compute_nothing(ask, compiled):
+    net = fnet.sequential(fnet.dense(4), fnet.dropout(0.5), fnet.batch_norm())
+    jax.clear_caches()
+    compiled()
+    ask(net, (3,))
+    assert compiled() == 0
+
+
+def test_names_are_numbered_like_those_of_keras():
+    net = fnet.sequential(
+        *(fnet.dense(2), fnet.relu, fnet.dense(3), fnet.batch_norm()),
+        fnet.sequential(fnet.dense(4), fnet.dense(5)),
+        fnet.residual(fnet.dense(5)),
+        *(fnet.sequential(fnet.layer_norm()), fnet.batch_norm(), fnet.dense(6)),
+    )
+    norm = {"scale": (5,), "bias": (5,)}
+    key = jax.random.key(0)
+    assert shapes(jax.eval_shape(lambda: fnet.init(net, key, (1,)))) == {
+        "dense": {"kernel": (1, 2), "bias": (2,)},
+        "dense_1": {"kernel": (2, 3), "bias": (3,)},
+        "batch_norm": {"scale": (3,), "bias": (3,)},
+        "sequential": {
+            "dense": {"kernel": (3, 4), "bias": (4,)},
+            "dense_1": {"kernel": (4, 5), "bias": (5,)},
+        },
+        "residual": {"dense": {"kernel": (5, 5), "bias": (5,)}},
+        "sequential_1": {"layer_norm": norm},
+        "batch_norm_1": norm,
+        "dense_2": {"kernel": (5, 6), "bias": (6,)},
+    }
+
+
+@pytest.mark.parametrize(
+    "net, params, state",
+    [
+        (fnet.relu, {}, {}),
+        (partial(fnet.elu, alpha=2.0), {}, {}),
+        (lambda x: 2 * x, {}, {}),
+        (fnet.dropout(0.5), {}, {}),
+        (fnet.dense(2), {"kernel": (3, 2), "bias": (2,)}, {}),
+        (
+            fnet.batch_norm(),
+            {"scale": (3,), "bias": (3,)},
+            {"mean": (3,), "variance": (3,)},
+        ),
+        (fnet.layer(lambda key, in_shape: ({"w": jnp.ones(2)}, (2,)), None), {"w": (2,)}, {}),
+        (fnet.sequential(), {}, {}),
+        (fnet.sequential(fnet.relu, fnet.sequential(fnet.flatten)), {}, {}),
+    ],
+)
+def test_trees_of_one_layer(net, params, state, key):
+    assert shapes(fnet.init(net, key, (3,))) == params
+    assert shapes(fnet.init_state(net, (3,))) == state
+
+
+def test_forward_of_a_model_without_randomness_is_apply():
+    net = fnet.sequential(fnet.dense(2), fnet.layer_norm(), fnet.residual(fnet.tanh))
+    params = {"dense": weights(3, 2), "layer_norm": {"scale": numbers(2), "bias": numbers(2)}}
+    y, state = fnet.forward(net, params, {}, numbers(4, 3))
+    assert state == {} == fnet.init_state(net, (3,))
+    equal(fnet.apply(net, params, numbers(4, 3)), y)
+
+
+def test_state_of_nested_batch_norm(key):
+    norm = fnet.batch_norm()
+    net = fnet.sequential(
+        fnet.residual(norm), fnet.parallel(fnet.relu, norm, fnet.sequential(norm)), norm
+    )
+    xs = jax.random.normal(key, (5, 8, 2))
+    params, state = fnet.init(net, key, (2,)), fnet.init_state(net, (2,))
+    moments = {"mean": (2,), "variance": (2,)}
+    assert shapes(state) == {
+        "residual": {"batch_norm": moments},
+        "parallel": {"batch_norm": moments, "sequential": {"batch_norm": moments}},
+        "batch_norm": {"mean": (6,), "variance": (6,)},
+    }
+    own = {"scale": jnp.ones(2), "bias": jnp.zeros(2)}, fnet.init_state(norm, (2,))
+    normed, moved = forward(norm, *own, xs[0])
+    y, new_state = forward(net, params, state, xs[0])
+    close(new_state["residual"]["batch_norm"], moved)
+    inside = forward(norm, *own, xs[0] + normed)
+    close(new_state["parallel"], {"batch_norm": inside[1], "sequential": {"batch_norm": inside[1]}})
+
+    def carried(state, x):
+        return fnet.forward(net, params, state, x)[::-1]
+
+    scanned, _ = jax.jit(lambda state: jax.lax.scan(carried, state, xs))(state)
+    for x in xs:
+        _, state = forward(net, params, state, x)
+    close(scanned, state)
+    fresh, moved = fnet.init_state(net, (2,)), forward(net, params, state, xs[0])[1]
+    y, other = (fnet.apply(net, params, xs[0], state) for state in (state, fresh))
+    assert jnp.abs(y - other).max() > 1e-3
+    chex.assert_trees_all_equal_shapes_and_dtypes(moved, fresh)
+
+
+def test_layers_drop_different_entries(key):
+    drop = fnet.dropout(0.5)
+    net = fnet.parallel(drop, drop, fnet.sequential(drop), fnet.sequential(fnet.relu, drop))
+    y, _ = fnet.forward(net, {}, {}, jnp.ones((1, 64)), key)
+    assert len({mask.tobytes() for mask in np.asarray(y).reshape(4, 64)}) == 4
+    equal(fnet.forward(net, {}, {}, jnp.ones((1, 64)), key)[0], y)
+
+
+@pytest.mark.parametrize("kind", [list, np.float64, np.float32, np.int64, np.uint8])
+def test_inputs_of_many_kinds(kind):
+    values = [[1, 2], [3, 4], [250, 255]]
+    x = values if kind is list else np.array(values, kind)
+    scaled = fnet.sequential(fnet.rescale(1 / 255), fnet.dense(3))
+    for net, params in [(scaled, {"dense": weights(2, 3)}), (fnet.dense(3), weights(2, 3))]:
+        y = fnet.apply(net, params, x)
+        assert y.dtype == jnp.float32
+        equal(y, fnet.apply(net, params, jnp.array(values, jnp.float32)))
+
+
+def test_samples_without_a_batch_axis_under_vmap():
+    net = fnet.sequential(fnet.dense(3), fnet.relu, fnet.dense(2))
+    params, x = {"dense": weights(4, 3), "dense_1": weights(3, 2)}, numbers(5, 4)
+    close(jax.vmap(partial(fnet.apply, net, params))(x), fnet.apply(net, params, x))
+
+
+def test_count_params():
+    assert fnet.count_params({}) == 0
+    assert fnet.count_params({"dense": weights(784, 512), "dense_1": weights(512, 10)}) == 407_050
+
+
+SUMMARY = """
+layer            output shape   parameters    bytes   FLOPs a sample
+rescale          (28, 28, 1)             0        0              784
+reshape          (28, 28)                0        0                0
+dense            (28, 16)              464    1,856           25,536
+residual         (28, 16)              304    1,216           17,936
+  dense          (28, 16)              272    1,088           14,784
+  parallel       (28, 16)               32      128            2,704
+    relu         (28, 16)                0        0              448
+    batch_norm   (28, 16)               32      128            1,808
+flatten          (448,)                  0        0                0
+dropout          (448,)                  0        0                0
+dense_1          (10,)               4,490   17,960            8,970
+total            (10,)               5,258   21,032           53,226
+"""
+
+
+def test_summary_of_a_nested_model():
+    net = fnet.sequential(
+        fnet.rescale(1 / 255),
+        fnet.reshape((28, -1)),
+        fnet.dense(16),
+        fnet.residual(fnet.dense(16), fnet.parallel(fnet.relu, fnet.batch_norm(), merge=sum)),
+        fnet.flatten,
+        fnet.dropout(0.5),
+        fnet.dense(10),
+    )
+    assert fnet.summary(net, (28, 28, 1)) == SUMMARY.strip()
+
+
+@pytest.mark.parametrize("in_shape", [(5,), (4, 5), (2, 3, 5)])
+def test_flops_of_dense(in_shape):
+    rows = int(np.prod(in_shape[:-1]))
+    for net, flops in [
+        (fnet.dense(3), rows * (2 * 5 * 3 + 3)),
+        (fnet.dense(3, use_bias=False), rows * 2 * 5 * 3),
+        (fnet.sequential(fnet.dense(3), fnet.dense(1)), rows * (2 * 5 * 3 + 3 + 2 * 3 + 1)),
+    ]:
+        assert int(fnet.summary(net, in_shape).split()[-1]) == flops
+
+
+# What is refused, in three sentences: what must hold, what came, how to fix it.
+
+KEY, X = jax.random.key(0), numbers(2, 3)
+REBUILD = "Use the parameters that fnet.init made for this model and this input shape."
+THOSE = "Use those that fnet.init and fnet.init_state made for this model."
+
+
+def refused(error, message):
+    return pytest.raises(error, match="^" + re.escape(message))
+
+
+@pytest.mark.parametrize(
+    "value, received",
+    [
+        (3, "3. For a layer of that many units write dense(3)."),
+        (None, "None. Make one of your own with fnet.layer(init, apply)."),
+        ("relu", "'relu'. Make one of your own with fnet.layer(init, apply)."),
+        (fnet.dense, "<class 'fnet.layers.dense'>. Call it: dense(...)."),
+    ],
+)
+def test_what_is_no_layer(value, received):
+    must = "must be a layer or a function x -> y, got"
+    for combine in (fnet.sequential, fnet.residual, fnet.parallel):
+        with refused(TypeError, f"`layers[1]` {must} {received}"):
+            combine(fnet.relu, value)
+    for call in (
+        lambda: fnet.init(value, KEY, (3,)),
+        lambda: fnet.init_state(value, (3,)),
+        lambda: fnet.apply(value, {}, X),
+        lambda: fnet.forward(value, {}, {}, X),
+        lambda: fnet.output_shape(value, (3,)),
+        lambda: fnet.summary(value, (3,)),
+    ):
+        with refused(TypeError, f"`net` {must} {received}"):
+            call()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "layer, name, values, must, fix",
+    [
+        (
+            *(fnet.dense, "units", [0, -1, True, 2.5, "3", None]),
+            "be an integer of at least 1",
+            "Pass the number of outputs, such as dense(512).",
+        ),
+        (
+            *(fnet.dropout, "rate", [-0.1, 1, 20, NAN]),
+            "be in [0, 1)",
+            "It is the fraction dropped: dropout(0.2) keeps four of five.",
+        ),
+        (
+            *(fnet.batch_norm, "momentum", [-0.1, 1, NAN]),
+            "be in [0, 1)",
+            "0.99 remembers about the last hundred batches.",
+        ),
+        (
+            *(fnet.batch_norm, "epsilon", [-1e-3, NAN]),
+            "be at least 0",
+            "The default of 1e-3 suits most data.",
+        ),
+        (
+            *(fnet.layer_norm, "epsilon", [-1e-3, NAN]),
+            "be at least 0",
+            "The default of 1e-3 suits most data.",
+        ),
+    ],
+)
+def test_hyperparameters_out_of_range(layer, name, values, must, fix):
+    for value in values:
+        with refused(ValueError, f"`{name}` of {layer.__name__} must {must}, got {value!r}. {fix}"):
+            layer(**{name: value})
+
+
+@pytest.mark.parametrize("in_shape", [3, [3], (3.0,), (None, 3), None])
+def test_in_shape_that_is_none(in_shape):
+    for call in (
+        lambda: fnet.init(fnet.dense(2), KEY, in_shape),
+        lambda: fnet.init_state(fnet.dense(2), in_shape),
+        lambda: fnet.output_shape(fnet.dense(2), in_shape),
+        lambda: fnet.summary(fnet.dense(2), in_shape),
+    ):
+        with refused(
+            TypeError,
+            f"`in_shape` must be a tuple of integers without the batch axis, got {in_shape!r}. "
+            "Write (784,) for vectors, (28, 28) for images.",
+        ):
+            call()
+
+
+@pytest.mark.parametrize("key", [0, None, np.uint32([0, 1]), jax.random.PRNGKey(0)])
+def test_key_that_is_none(key):
+    with refused(
+        TypeError, f"`key` must be a typed random key, got {key!r}. Make one with jax.random.key(0)"
+    ):
+        fnet.init(fnet.dense(2), key, (3,))
+
+
+@pytest.mark.parametrize("layer", [fnet.dense(2), fnet.batch_norm(), fnet.layer_norm()])
+def test_samples_without_a_feature_axis(layer):
+    with refused(
+        ValueError,
+        f"{layer.name}: expected an input with a feature axis, got in_shape=() for each sample. "
+        "Give a single feature an axis of its own: in_shape=(1,).",
+    ):
+        fnet.init(layer, KEY, ())
+
+
+def test_features_that_do_not_match_the_kernel():
+    net = fnet.sequential(fnet.dense(500), fnet.dense(10))
+    params = {"dense": weights(784, 500), "dense_1": weights(512, 10)}
+    message = (
+        "dense_1: expected input with 512 features in the last axis, got shape (128, 500). "
+        "Build the parameters with in_shape=(500,), or flatten the input first."
+    )
+    for run in (fnet.apply, jax.jit(fnet.apply, static_argnums=0)):
+        with refused(ValueError, message):
+            run(net, params, numbers(128, 784))
+
+
+@pytest.mark.parametrize(
+    "net, params, path",
+    [
+        (fnet.dense(2), weights(3, 2), "dense"),
+        (
+            fnet.sequential(fnet.relu, fnet.residual(fnet.dense(3))),
+            {"residual": {"dense": weights(3, 3)}},
+            "residual/dense",
+        ),
+        (
+            fnet.parallel(fnet.sequential(), fnet.sequential(fnet.layer_norm())),
+            {"sequential_1": {"layer_norm": {"scale": jnp.ones(3), "bias": jnp.ones(3)}}},
+            "sequential_1/layer_norm",
+        ),
+    ],
+)
+def test_errors_name_the_way_to_the_layer(net, params, path):
+    with refused(
+        ValueError,
+        f"{path}: expected input with 3 features in the last axis, got shape (2, 28, 28). "
+        "Build the parameters with in_shape=(28, 28)",
+    ):
+        fnet.apply(net, params, numbers(2, 28, 28))
+
+
+@pytest.mark.parametrize(
+    "params, error, message",
+    [
+        (
+            {"dense": weights(3, 2)},
+            TypeError,
+            f"dense_1: expected parameters ['bias', 'kernel'], got []. {REBUILD}",
+        ),
+        (
+            {"dense": weights(3, 2), "dense_1": {"kernel": numbers(2, 4)}},
+            TypeError,
+            f"dense_1: expected parameters ['bias', 'kernel'], got ['kernel']. {REBUILD}",
+        ),
+        (
+            {"dense": weights(3, 2), "dense_1": weights(2, 4), "dense_2": weights(4, 4)},
+            TypeError,
+            "expected parameters of the layers ['dense', 'relu', 'dense_1'], got ['dense_2']. "
+            + THOSE,
+        ),
+        (
+            {"dense": weights(3, 2), "dense_1": weights(2, 5)},
+            ValueError,
+            f"dense_1: expected a kernel of shape (2, 4), got (2, 5). {REBUILD}",
+        ),
+        (
+            [weights(3, 2), weights(2, 4)],
+            TypeError,
+            f"expected parameters of the layers ['dense', 'relu', 'dense_1'], got list. {THOSE}",
+        ),
+        (
+            None,
+            TypeError,
+            "expected parameters of the layers ['dense', 'relu', 'dense_1'], got NoneType. "
+            + THOSE,
+        ),
+    ],
+    ids=["layer_missing", "bias_missing", "too_much", "other_units", "list", "none"],
+)
+def test_parameters_of_another_model(params, error, message):
+    with refused(error, message):
+        fnet.apply(fnet.sequential(fnet.dense(2), fnet.relu, fnet.dense(4)), params, X)
+
+
+def test_parameters_of_a_bare_layer_that_are_no_dict():
+    with refused(
+        TypeError, f"dense: expected parameters ['bias', 'kernel'], got NoneType. {REBUILD}"
+    ):
+        fnet.apply(fnet.dense(2), None, X)
+
+
+@pytest.mark.parametrize(
+    "state, error, message",
+    [
+        (
+            {},
+            TypeError,
+            "batch_norm: expected running statistics ['mean', 'variance'], got []. "
+            "Make them with fnet.init_state(net, in_shape) and pass them as `state`.",
+        ),
+        (
+            {"batch_norm_1": {}},
+            TypeError,
+            f"expected model state of the layers ['batch_norm'], got ['batch_norm_1']. {THOSE}",
+        ),
+        (
+            {"batch_norm": {"mean": jnp.zeros(4), "variance": jnp.ones(4)}},
+            ValueError,
+            "batch_norm: expected input with 4 features in the last axis, got shape (2, 3). "
+            "Build the parameters with in_shape=(3,).",
+        ),
+    ],
+    ids=["missing", "other_names", "other_features"],
+)
+def test_state_of_another_model(state, error, message):
+    net = fnet.sequential(fnet.batch_norm())
+    params = {"batch_norm": {"scale": jnp.ones(3), "bias": jnp.zeros(3)}}
+    with refused(error, message):
+        fnet.apply(net, params, X, state)
+    with refused(error, message):
+        fnet.forward(net, params, state, X)
+
+
+def test_stateful_model_without_its_state():
+    with refused(TypeError, "batch_norm: expected running statistics ['mean', 'variance'], got []"):
+        fnet.apply(fnet.batch_norm(), {"scale": jnp.ones(3), "bias": jnp.zeros(3)}, X)
+
+
+def test_dropout_in_training_without_a_key():
+    with refused(
+        ValueError,
+        "residual/dropout: expected a random key in training, got key=None. "
+        "Pass one: fnet.forward(net, params, state, x, jax.random.key(0)).",
+    ):
+        fnet.forward(fnet.sequential(fnet.residual(fnet.dropout(0.5))), {}, {}, X)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, -1), (-1, -1), (0, -1)])
+def test_reshape_that_does_not_fit(shape):
+    message = (
+        f"reshape: expected samples of shape {shape}, got (3,) with 3 entries. "
+        "Give a shape whose product is 3."
+    )
+    with refused(ValueError, message):
+        fnet.output_shape(fnet.reshape(shape), (3,))
+    with refused(ValueError, message):
+        fnet.apply(fnet.sequential(fnet.reshape(shape)), {}, X)
+
+
+@pytest.mark.parametrize("reduced", [jnp.sum, jnp.ravel, jnp.transpose])
+def test_function_that_drops_the_batch_axis(reduced):
+    def drops(x):
+        return reduced(x)
+
+    with refused(
+        ValueError,
+        "drops: expected a function that keeps the batch axis, "
+        f"got output shape {reduced(X).shape} for input shape (2, 3). Leave axis 0 as it is.",
+    ):
+        fnet.init(fnet.sequential(fnet.relu, drops), KEY, (3,))
+
+
+def test_residual_that_changes_the_shape():
+    net = fnet.sequential(fnet.residual(fnet.dense(4)))
+    message = (
+        "residual: expected layers that keep the shape (3,), got (4,). "
+        "End them with dense(3), or leave out the skip."
+    )
+    with refused(ValueError, message):
+        fnet.init(net, KEY, (3,))
+    with refused(ValueError, message):
+        fnet.apply(net, {"residual": {"dense": weights(3, 4)}}, X)
+
+
+def broken(x):
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize(
+    "call, error, layers",
+    [
+        (
+            lambda: fnet.apply(fnet.sequential(fnet.residual(broken)), {}, X),
+            RuntimeError,
+            ["broken", "residual"],
+        ),
+        (lambda: fnet.init(fnet.sequential(broken), KEY, (3,)), RuntimeError, ["broken"]),
+        (lambda: fnet.output_shape(broken, (3,)), RuntimeError, ["broken"]),
+        (
+            lambda: fnet.init(fnet.layer(lambda key, in_shape: broken(key), None), KEY, (3,)),
+            RuntimeError,
+            ["layer"],
+        ),
+        (
+            lambda: fnet.init(
+                fnet.sequential(fnet.parallel(fnet.dense(2), fnet.flatten)), KEY, (2, 3)
+            ),
+            TypeError,
+            ["parallel"],
+        ),
+    ],
+)
+def test_errors_of_the_users_own_carry_the_layers_names(call, error, layers):
+    with pytest.raises(error) as caught:
+        call()
+    notes = [note for note in caught.value.__notes__ if note.startswith("raised in layer")]
+    assert notes == [f"raised in layer `{name}`" for name in layers]

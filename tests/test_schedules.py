@@ -1,0 +1,233 @@
+"""The schedules: against the reference at every step, exact at their boundaries, and pure."""
+
+import pickle
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings, strategies as st
+
+import fnet
+
+
+class Case(NamedTuple):
+    factory: Callable[..., Any]
+    oracle: Callable[..., Any]
+    numbers: dict[str, Any]
+    others: dict[str, Any]  # more numbers for the same program
+    bounds: tuple[float, float]
+
+
+STEPWISE = {"staircase": True}
+DECAY = {"learning_rate": 0.1, "decay_steps": 30, "decay_rate": 0.5}
+FASTER_DECAY = {"learning_rate": 0.2, "decay_steps": 7.5, "decay_rate": 0.9}
+PIECES = {"boundaries": (10, 50), "values": (0.1, 0.3, 0.02)}
+OTHER_PIECES = {"boundaries": (1, 99), "values": (0.5, 0.0, 1.0)}
+RISE = {"learning_rate": 0.1, "warmup_steps": 20, "decay_steps": 100, "alpha": 0.01}
+FASTER_RISE = {"learning_rate": 0.2, "warmup_steps": 1, "decay_steps": 8.5, "alpha": 0.0}
+CASES = {
+    "cosine": Case(
+        fnet.cosine,
+        reference.cosine,
+        {"learning_rate": 0.1, "decay_steps": 80, "alpha": 0.2},
+        {"learning_rate": 0.3, "decay_steps": 7.5, "alpha": 0.0},
+        (0.02, 0.1),
+    ),
+    "exponential": Case(fnet.exponential, reference.exponential, DECAY, FASTER_DECAY, (0.0, 0.1)),
+    "staircase": Case(
+        partial(fnet.exponential, **STEPWISE),
+        partial(reference.exponential, **STEPWISE),
+        DECAY,
+        FASTER_DECAY,
+        (0.0, 0.1),
+    ),
+    "piecewise": Case(fnet.piecewise, reference.piecewise, PIECES, OTHER_PIECES, (0.02, 0.3)),
+    "warmup_cosine": Case(
+        fnet.warmup_cosine, reference.warmup_cosine, RISE, FASTER_RISE, (0.0, 0.1)
+    ),
+}
+every_schedule = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+STEPS = np.arange(120)
+
+
+@jax.jit
+def rate(schedule, step):
+    return schedule(step)
+
+
+@every_schedule
+def test_agrees_with_the_reference(case):
+    for numbers in (case.numbers, case.others):
+        rates = rate(case.factory(**numbers), STEPS)
+        assert rates.dtype == jnp.float32
+        np.testing.assert_allclose(rates, case.oracle(STEPS, **numbers), rtol=1e-5, atol=1e-8)
+
+
+@every_schedule
+@settings(deadline=None, derandomize=True)
+@given(step=st.integers(0, 2**31 - 1))
+def test_stays_between_its_bounds(case, step):
+    low, high = case.bounds
+    assert low * (1 - 1e-6) <= rate(case.factory(**case.numbers), step) <= high * (1 + 1e-6)
+
+
+@every_schedule
+@pytest.mark.parametrize("number", [int, np.uint8, jnp.int32, float], ids=lambda t: t.__name__)
+def test_jit_equals_eager_for_every_kind_of_step(case, number):
+    schedule = case.factory(**case.numbers)
+    for step in (0, 33):
+        eager = schedule(number(step))
+        np.testing.assert_allclose(eager, rate(schedule, number(step)), rtol=1e-6)
+        np.testing.assert_allclose(eager, case.oracle(step, **case.numbers), rtol=1e-5)
+
+
+@every_schedule
+def test_vmap_equals_single_schedules(case):
+    schedules = [case.factory(**numbers) for numbers in (case.numbers, case.others)]
+    stacked = jax.tree.map(lambda *leaves: jnp.array(leaves), *schedules)
+    many = jax.vmap(rate, (0, None))(stacked, STEPS)
+    for swept, schedule in zip(many, schedules, strict=True):
+        np.testing.assert_allclose(swept, rate(schedule, STEPS), rtol=1e-5, atol=1e-8)
+
+
+@every_schedule
+def test_other_numbers_do_not_retrace(case):
+    chex.clear_trace_counter()
+    traced_once = jax.jit(chex.assert_max_traces(1)(lambda schedule, step: schedule(step)))
+    for numbers in (case.numbers, case.others):
+        for step in (0, 1):
+            traced_once(case.factory(**numbers), step)
+
+
+@every_schedule
+def test_gradient_with_respect_to_the_numbers_is_finite(case):
+    slope = jax.grad(lambda schedule: rate(schedule, STEPS).sum())(case.factory(**case.numbers))
+    chex.assert_tree_all_finite(slope)
+    assert any(jax.tree.leaves(slope))
+
+
+@every_schedule
+def test_pickles(case):
+    schedule = case.factory(**case.numbers)
+    copied = pickle.loads(pickle.dumps(schedule))
+    assert jax.tree.flatten(copied) == jax.tree.flatten(schedule)
+
+
+COSINE = fnet.cosine(0.5, decay_steps=100, alpha=0.25)
+STAIRS = fnet.exponential(0.5, decay_steps=10, decay_rate=0.5, staircase=True)
+PIECEWISE = fnet.piecewise((10, 50), (0.5, 0.25, 0.125))
+WARMUP = fnet.warmup_cosine(0.5, warmup_steps=10, decay_steps=110, alpha=0.25)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "exact"),
+    [
+        (COSINE, 0, 0.5),
+        (COSINE, 100, 0.125),
+        (COSINE, 10**9, 0.125),
+        (fnet.exponential(0.5, 10, 0.5), 0, 0.5),
+        (fnet.exponential(0.5, 10, 0.5), 10, 0.25),
+        *[(STAIRS, 0, 0.5), (STAIRS, 9, 0.5), (STAIRS, 10, 0.25), (STAIRS, 20, 0.125)],
+        *[(PIECEWISE, 9, 0.5), (PIECEWISE, 10, 0.25)],
+        *[(PIECEWISE, 49, 0.25), (PIECEWISE, 50, 0.125)],
+        *[(WARMUP, 0, 0.0), (WARMUP, 5, 0.25), (WARMUP, 10, 0.5)],
+        *[(WARMUP, 110, 0.125), (WARMUP, 111, 0.125)],
+    ],
+    ids=lambda value: type(value).__name__ if callable(value) else str(value),
+)
+def test_is_exact_at_its_boundaries(schedule, step, exact):
+    assert rate(schedule, step) == exact
+
+
+def test_moves_next_to_its_boundaries():
+    assert rate(COSINE, 1) < 0.5 and rate(COSINE, 99) > 0.125
+    assert rate(WARMUP, 9) < 0.5 > rate(WARMUP, 11) and rate(WARMUP, 109) > 0.125
+
+
+def test_constant_pieces_without_a_boundary():
+    assert rate(fnet.piecewise((), (0.5,)), 7) == 0.5
+
+
+def test_can_be_built_inside_a_transformation():
+    def at_30(learning_rate, warmup):
+        return fnet.warmup_cosine(learning_rate, warmup, 2 * warmup)(30)
+
+    rates = jax.jit(jax.vmap(at_30))(jnp.array([0.1, 0.2]), jnp.array([20.0, 60.0]))
+    np.testing.assert_allclose(rates, [0.05, 0.1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (
+            lambda: fnet.cosine(-0.1, 10),
+            ValueError,
+            "`learning_rate` of cosine must be in [0, inf), got -0.1.",
+        ),
+        (
+            lambda: fnet.cosine(0.1, 0),
+            ValueError,
+            "`decay_steps` of cosine must be in [1, inf), got 0.",
+        ),
+        (
+            lambda: fnet.cosine(0.1, 10, alpha=np.nan),
+            ValueError,
+            "`alpha` of cosine must be in [0, inf), got nan. Its default is 0.0.",
+        ),
+        (
+            lambda: fnet.cosine("fast", 10),
+            TypeError,
+            "`learning_rate` of cosine must be a number, got 'fast'.",
+        ),
+        (
+            lambda: fnet.exponential(0.1, 10, -0.5),
+            ValueError,
+            "`decay_rate` of exponential must be in [0, inf), got -0.5.",
+        ),
+        (
+            lambda: fnet.piecewise((10,), (0.1,)),
+            ValueError,
+            "`values` of piecewise must be one more than `boundaries`, got 1 values and 1 bound",
+        ),
+        (
+            lambda: fnet.piecewise((10, 10), (0.1, 0.2, 0.3)),
+            ValueError,
+            "`boundaries` of piecewise must increase, got (10, 10). Sort them.",
+        ),
+        (
+            lambda: fnet.piecewise((20, 10), (0.1, 0.2, 0.3)),
+            ValueError,
+            "`boundaries` of piecewise must increase, got (20, 10). Sort them.",
+        ),
+        (
+            lambda: fnet.piecewise((10,), (0.1, np.inf)),
+            ValueError,
+            "`values[1]` of piecewise must be in [0, inf), got inf.",
+        ),
+        (
+            lambda: fnet.piecewise((10,), ("fast", 0.1)),
+            TypeError,
+            "`values[0]` of piecewise must be a number, got 'fast'.",
+        ),
+        (
+            lambda: fnet.warmup_cosine(0.1, 0, 10),
+            ValueError,
+            "`warmup_steps` of warmup_cosine must be in [1, inf), got 0.",
+        ),
+        (
+            lambda: fnet.warmup_cosine(0.1, 10, 10),
+            ValueError,
+            "`decay_steps` of warmup_cosine must be above `warmup_steps`, 10.0, got 10.0.",
+        ),
+    ],
+)
+def test_refuses(build, error, message):
+    with pytest.raises(error, match="^" + re.escape(message)):
+        build()

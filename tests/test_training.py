@@ -1,0 +1,248 @@
+"""Training as a pure function: the laws of the design, each of them a test."""
+
+import dataclasses
+import subprocess
+import sys
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import LOSS, METRICS, bits, classifier, images, start
+
+import fnet
+from fnet import fitting
+from fnet.training import run_steps
+
+RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
+DATA, VALIDATION = images(50), images(20, seed=1)  # 50 = 6 * 8 + 2
+
+
+def equal(a, b) -> None:
+    chex.assert_trees_all_equal(bits(a), bits(b))
+
+
+def slices(tree, i):
+    return jax.tree.map(lambda a: a[i], tree)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return fnet.train(classifier(), start(), DATA, validation=VALIDATION, **RUN)
+
+
+def test_law_1_every_sample_once_an_epoch_and_the_last_batch_over_its_own():
+    """The gradient of a sample is the sample, so p falls by the mean of a batch each step."""
+    x = np.array([[1.0], [10.0], [100.0], [1000.0], [10000.0]], np.float32)
+    net = fnet.layer(lambda key, in_shape: (jnp.zeros(()), in_shape), lambda p, x: p * x)
+    state = fnet.train_state(net, fnet.sgd(1.0), jax.random.key(0), (1,))
+    state, _ = fnet.train(
+        net, state, (x, x), loss=lambda y, p: p[:, 0], epochs=1, batch_size=2, shuffle=False
+    )
+    assert state.params == -(5.5 + 550.0 + 10000.0)
+    assert state.step == 3
+
+
+def test_law_1_one_trace_for_a_whole_fit(monkeypatch):
+    """The ragged batch, a rebuilt model and another learning rate included."""
+    chex.clear_trace_counter()
+    traced_once = jax.jit(
+        chex.assert_max_traces(run_steps, n=1),
+        static_argnames=("goal", "batch_size", "shuffle"),
+        donate_argnames=("state", "sums"),
+    )
+    monkeypatch.setattr(fitting, "array_steps", traced_once)
+    for optimizer in (fnet.adam(1e-3), fnet.adam(1e-2)):
+        state = start(classifier(5), optimizer)
+        state, _ = fnet.fit(classifier(5), state, DATA, progress=False, **RUN | {"epochs": 5})
+        assert state.step == 35
+
+
+def test_a_rebuilt_model_compiles_nothing(compilations):
+    for rate in (1e-3, 1e-2):
+        fnet.train(classifier(6), start(classifier(6), fnet.adam(rate)), DATA, **RUN)
+        fnet.evaluate(classifier(6), start(classifier(6)), DATA, loss=LOSS)
+        if rate == 1e-3:
+            compilations.clear()
+    assert not compilations
+
+
+def test_law_2_the_order_is_a_function_of_key_and_epoch():
+    """Each step shrinks p by its batch; which batches they were shows in the product."""
+    x = np.arange(10, dtype=np.float32)[:, None]
+
+    def weighted(y, p):
+        return (p * y)[:, 0]
+
+    net = fnet.layer(lambda key, in_shape: (jnp.ones(()), in_shape), lambda p, x: p * p + 0 * x)
+    state = fnet.train_state(net, fnet.sgd(0.01), jax.random.key(3), (1,))
+    for step in (0, 3, 6):
+        begun = dataclasses.replace(state, step=jnp.asarray(step, jnp.int32))
+        trained, _ = fnet.train(net, begun, (x, x), loss=weighted, epochs=1, batch_size=4)
+        expected = 1.0
+        for _, y in fnet.batches((x, x), 4, key=state.key, epoch=step // 3):
+            expected -= 0.01 * 2 * expected * y.mean()
+        assert trained.params == pytest.approx(expected, rel=1e-5)
+
+
+def test_law_3_steps_train_and_fit_are_the_same_bit_for_bit(trained):
+    state, history = trained
+    fitted, fit_history = fnet.fit(
+        classifier(), start(), DATA, validation=VALIDATION, progress=False, **RUN
+    )
+    equal((fitted, fit_history), (state, history))
+
+    step, stepped = jax.jit(fnet.train_step(classifier(), LOSS, METRICS)), start()
+    for epoch in range(RUN["epochs"]):
+        for batch in fnet.batches(DATA, RUN["batch_size"], key=stepped.key, epoch=epoch):
+            stepped, _ = step(stepped, batch)
+    equal(stepped, state)
+
+
+@pytest.mark.parametrize("run", [fnet.train, fnet.fit])
+def test_law_3_two_runs_in_a_row_are_one(run, trained):
+    quiet = {"progress": False} if run is fnet.fit else {}
+    state, losses = start(), []
+    for _ in range(2):
+        state, history = run(
+            classifier(), state, DATA, validation=VALIDATION, **RUN | {"epochs": 1}, **quiet
+        )
+        losses.append(history["val_loss"][0])
+    equal((state, jnp.stack(losses)), (trained[0], trained[1]["val_loss"]))
+
+
+def test_law_4_vmapped_runs_equal_single_runs():
+    net, keys = classifier(), jax.random.split(jax.random.key(0), 3)
+    states = jax.vmap(lambda key: fnet.train_state(net, "adam", key, (4, 4)))(keys)
+
+    def run(state):
+        return fnet.train(net, state, DATA, validation=VALIDATION, **RUN)
+
+    many = jax.jit(jax.vmap(run))(states)
+    for i in range(3):
+        one = run(slices(states, i))
+        chex.assert_trees_all_close(bits(one), bits(slices(many, i)), rtol=1e-4, atol=1e-5)
+
+
+def test_law_4_an_optimizer_of_arrays_is_a_sweep():
+    rates = jnp.array([1e-4, 1e-3, 1e-2])
+    net = classifier()
+
+    def run(optimizer):
+        state = dataclasses.replace(start(net), optimizer=optimizer)
+        return fnet.train(net, state, DATA, **RUN)[1]["loss"]
+
+    swept = jax.jit(jax.vmap(run))(fnet.adam(rates))
+    for i, rate in enumerate(rates):
+        chex.assert_trees_all_close(swept[i], run(fnet.adam(rate)), rtol=1e-4)
+
+
+DIGEST = """
+import sys; sys.path.insert(0, {tests!r})
+from problems import *
+import hashlib
+state, history = fnet.train(classifier(), start(), images(), loss=LOSS, epochs=2, batch_size=8)
+leaves = jax.tree.leaves((bits(state), history))
+print(hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in leaves)).hexdigest())
+"""
+
+
+def test_law_5_same_seed_same_bits_in_another_process(request):
+    code = DIGEST.format(tests=str(request.path.parent))
+    results = {subprocess.check_output([sys.executable, "-c", code]) for _ in range(2)}
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("run", [fnet.train, fnet.fit])
+def test_law_6_what_was_given_stays_valid_and_unchanged(run):
+    state, (x, y) = start(), images(50)
+    before = jax.tree.map(np.array, (bits(state), x, y))
+    quiet = {"progress": False} if run is fnet.fit else {}
+    run(classifier(), state, (x, y), **RUN, **quiet)
+    run(classifier(), state, (jnp.asarray(x), jnp.asarray(y)), **RUN, **quiet)
+    equal((bits(state), x, y), before)
+
+
+def test_gradients_flow_through_a_whole_run():
+    """The validation loss after the run, by its learning rate: reverse mode against differences."""
+    net = fnet.sequential(fnet.dense(3), fnet.softmax)
+    x, y = images(24)
+    x = x.reshape(24, 16)
+
+    with jax.enable_x64(True):
+        data = (x / 255.0, y)
+        state = fnet.train_state(net, fnet.momentum(0.1), jax.random.key(0), (16,))
+        chex.assert_type(jax.tree.leaves(state.params), float)
+
+        @jax.jit
+        def validation_loss(learning_rate):
+            optimizer = fnet.momentum(learning_rate)
+            _, history = fnet.train(
+                net, dataclasses.replace(state, optimizer=optimizer), data,
+                loss=LOSS, epochs=2, batch_size=8, validation=data,
+            )  # fmt: skip
+            return history["val_loss"][-1]
+
+        slope = jax.jit(jax.grad(validation_loss))(0.1)
+        difference = (validation_loss(0.1 + 1e-5) - validation_loss(0.1 - 1e-5)) / 2e-5
+        assert float(slope) == pytest.approx(float(difference), rel=1e-6)
+
+
+def test_state_starts_from_the_parameters_of_init():
+    net, key = classifier(), jax.random.key(4)
+    state = fnet.train_state(net, fnet.sgd(0.1), key, (4, 4))
+    equal(state.params, fnet.init(net, key, (4, 4)))
+    equal(state.model_state, fnet.init_state(net, (4, 4)))
+    assert not (jax.random.key_data(state.key) == jax.random.key_data(key)).all()
+
+
+def test_full_batch_is_gradient_descent_by_hand():
+    x = np.array([[1.0], [2.0], [3.0]], np.float32)
+    net = fnet.dense(1, use_bias=False)
+    state = fnet.train_state(net, fnet.sgd(0.1), jax.random.key(0), (1,))
+    w = float(state.params["kernel"][0, 0])
+    trained, _ = fnet.train(
+        net, state, (x, 2 * x), loss="mean_squared_error", epochs=1, batch_size=None
+    )
+    expected = w - 0.1 * np.mean(2 * (w * x - 2 * x) * x)
+    assert float(trained.params["kernel"][0, 0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_metrics_and_loss_of_an_epoch_are_means_over_samples():
+    """With a rate of 0 nothing moves, so the epoch's means are those of `evaluate`."""
+    net = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(3), fnet.softmax)
+    state = start(net, fnet.sgd(0.0))
+    _, history = fnet.train(net, state, DATA, **RUN)
+    logs = fnet.evaluate(net, state, DATA, loss=LOSS, metrics=METRICS)
+    for name, value in logs.items():
+        np.testing.assert_allclose(history[name], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 512])
+def test_evaluate_and_predict_do_not_depend_on_the_batch_size(batch_size):
+    net, state = classifier(), start()
+    x, _ = DATA
+    whole = fnet.apply(net, state.params, x, state.model_state)
+    y = fnet.predict(net, state, x, batch_size=batch_size)
+    chex.assert_trees_all_close(y, whole, rtol=1e-5)
+    chex.assert_trees_all_equal(
+        fnet.predict_classes(net, state, x, batch_size=batch_size), whole.argmax(-1)
+    )
+    logs = fnet.evaluate(net, state, DATA, loss=LOSS, batch_size=batch_size)
+    picked = whole[np.arange(50), DATA[1]]
+    assert logs["loss"] == pytest.approx(float(-jnp.log(picked).mean()), rel=1e-5)
+
+
+def test_predict_takes_bare_parameters_and_a_vmap_over_members():
+    net = fnet.sequential(fnet.flatten, fnet.dense(3), fnet.softmax)
+    x = DATA[0].astype(np.float32)
+    params = jax.vmap(lambda key: fnet.init(net, key, (4, 4)))(jax.random.split(jax.random.key(0)))
+    members = jax.vmap(lambda params: fnet.predict(net, params, x))(params)
+    chex.assert_shape(members, (2, 50, 3))
+    chex.assert_trees_all_close(members[1], fnet.predict(net, slices(params, 1), x), rtol=1e-5)
+
+
+def test_one_probability_is_a_class_above_one_half():
+    x = np.array([[-1.0], [2.0]], np.float32)
+    assert fnet.predict_classes(fnet.sigmoid, {}, x).tolist() == [0, 1]
