@@ -18,13 +18,10 @@ ROUNDS, EPOCHS, BATCH_SIZE = 5, 5, 128
 Result = dict[str, float]
 
 
-def model_and_data() -> tuple[Any, Any, Any, Any]:
-    import jax
-
+def model() -> Any:
     import fnet
 
-    train, test = fnet.datasets.mnist()
-    net = fnet.sequential(
+    return fnet.sequential(
         fnet.rescale(1 / 255),
         fnet.flatten,
         fnet.dense(512),
@@ -32,6 +29,15 @@ def model_and_data() -> tuple[Any, Any, Any, Any]:
         fnet.dense(10),
         fnet.softmax,
     )
+
+
+def start() -> tuple[Any, Any, Any, Any]:
+    import jax
+
+    import fnet
+
+    train, test = fnet.datasets.mnist()
+    net = model()
     return net, fnet.train_state(net, "rmsprop", jax.random.key(0), (28, 28)), train, test
 
 
@@ -45,7 +51,7 @@ def accuracy(net: Any, state: Any, test: Any) -> float:
 def fit(began: float) -> Result:
     import fnet
 
-    net, state, train, test = model_and_data()
+    net, state, train, test = start()
     ends: list[float] = []
     state, _ = fnet.fit(
         net,
@@ -68,7 +74,7 @@ def train(began: float) -> Result:
 
     import fnet
 
-    net, state, data, test = model_and_data()
+    net, state, data, test = start()
 
     def run(state: Any) -> Any:
         loss = "sparse_categorical_crossentropy"
@@ -89,8 +95,19 @@ def raw(began: float) -> Result:
     import jax.numpy as jnp
     import numpy as np
 
-    net, state, (x, y), test = model_and_data()
+    import fnet
+
+    (x, y), test = fnet.datasets.mnist()
     images = x.reshape(len(x), -1).astype(np.float32) / 255
+
+    @jax.jit
+    def init(key: Any) -> Any:
+        glorot = jax.nn.initializers.glorot_uniform()
+        keys = jax.random.split(key)
+        return {
+            "dense": {"kernel": glorot(keys[0], (784, 512)), "bias": jnp.zeros(512)},
+            "dense_1": {"kernel": glorot(keys[1], (512, 10)), "bias": jnp.zeros(10)},
+        }
 
     def loss(params: Any, x: Any, y: Any) -> Any:
         first, second = params["dense"], params["dense_1"]
@@ -105,7 +122,8 @@ def raw(began: float) -> Result:
         update = jax.tree.map(lambda g, v: 1e-3 * g / jnp.sqrt(v + 1e-7), grads, v)
         return jax.tree.map(jnp.subtract, params, update), v
 
-    params, v = state.params, jax.tree.map(jnp.zeros_like, state.params)
+    params = init(jax.random.key(0))
+    v = jax.tree.map(jnp.zeros_like, params)
     random, ends = np.random.default_rng(0), []
     for _ in range(EPOCHS):
         order = random.permutation(len(images))
@@ -117,7 +135,7 @@ def raw(began: float) -> Result:
     return {
         "steady": (ends[-1] - ends[0]) / (EPOCHS - 1),
         "total": ends[-1] - began,
-        "accuracy": accuracy(net, params, test),
+        "accuracy": accuracy(model(), params, test),
     }
 
 

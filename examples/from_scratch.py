@@ -106,23 +106,23 @@ def main() -> None:
     except FileNotFoundError:
         print("MNIST is neither on this machine nor to be downloaded: using the bundled 5,000.")
         (x_train, y_train), (x_test, y_test) = fnet.datasets.mnist_5k()
-    x_train = x_train.reshape(len(x_train), 28 * 28).astype(np.float32) / 255
-    x_test = x_test.reshape(len(x_test), 28 * 28).astype(np.float32) / 255
+    train_images = x_train.reshape(len(x_train), 28 * 28).astype(np.float32) / 255
+    test_images = x_test.reshape(len(x_test), 28 * 28).astype(np.float32) / 255
 
     keys = jax.random.split(jax.random.key(0))
     params = [naive_dense(keys[0], 28 * 28, 512), naive_dense(keys[1], 512, 10)]
 
-    x, y = x_train[:BATCH_SIZE], y_train[:BATCH_SIZE]
+    x, y = train_images[:BATCH_SIZE], y_train[:BATCH_SIZE]
     by_hand, by_jax = jax.jit(backward)(params, x, y), jax.jit(jax.grad(loss))(params, x, y)
     differences = jax.tree.map(lambda a, b: float(abs(a - b).max() / abs(b).max()), by_hand, by_jax)
     print(f"the chain rule by hand and jax.grad differ by {max(jax.tree.leaves(differences)):.0e}")
 
     for epoch in range(EPOCHS):
-        for x, y in batch_generator(x_train, y_train):
+        for x, y in batch_generator(train_images, y_train):
             params, value = one_training_step(params, x, y)
         print(f"epoch {epoch + 1}/{EPOCHS}: loss of the last batch {value:.4f}")
 
-    predictions = jax.jit(naive_sequential)(params, x_test).argmax(axis=1)
+    predictions = jax.jit(naive_sequential)(params, test_images).argmax(axis=1)
     print(f"test accuracy {(predictions == y_test).mean():.4f}")
 
 

@@ -103,6 +103,7 @@ def plot_predictions(
         axes.spines[:].set(color="0.85" if right else VALIDATION, linewidth=1 if right else 3)
         text = f"{names[predicted]}  ({p[predicted]:.1%})"
         axes.set_title(text if right else f"✗ {text}", fontsize=10)
-        axes.set_xlabel("" if right else f"is {names[int(label)]}", fontsize=10, color=VALIDATION)
-        axes.title.set_color("black" if right else VALIDATION)
+        axes.set_xlabel(f"label {names[int(label)]}", fontsize=10)
+        for words in (axes.title, axes.xaxis.label):
+            words.set_color("black" if right else VALIDATION)
     return figure

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import socket
 import struct
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import folder_of
 
 from fnet.datasets import _FASHION_MNIST, _MNIST, download, fashion_mnist, mnist, mnist_5k
 from fnet.datasets.download import Dataset, load
@@ -23,11 +23,6 @@ NAMES = ("train-images", "train-labels", "test-images", "test-labels")
 ARRAYS = tuple(
     np.arange(start, start + np.prod(shape), dtype=np.uint8).reshape(shape)
     for start, shape in ((0, (3, 2, 2)), (20, (3,)), (40, (2, 2, 2)), (60, (2,)))
-)
-
-REAL_FOLDERS = (  # read here, because a fixture hides the variable from the tests
-    os.environ.get("FNET_DATA_DIR", ""),
-    Path(__file__).parents[2] / "shared" / "data",
 )
 
 
@@ -354,22 +349,13 @@ def test_mnist_5k_has_no_digit_twice():
     assert len({x.tobytes() for x in (*x_train, *x_test)}) == 5_000
 
 
-def real_folder(dataset):
-    """The folder that holds all files of a real dataset; without one, the test is skipped."""
-    folders = [*(Path(folder, dataset.name) for folder in REAL_FOLDERS), *dataset.folders]
-    for folder in map(Path, folders):
-        if all((folder / f"{file.name}.gz").is_file() for file in dataset.files):
-            return folder
-    pytest.skip(f"needs the files of {dataset.name} in $FNET_DATA_DIR/{dataset.name}")
-
-
 @pytest.mark.parametrize(
     ("function", "dataset", "labels"),
     [(mnist, _MNIST, [5, 0, 4, 1, 9]), (fashion_mnist, _FASHION_MNIST, [9, 0, 0, 3, 0])],
     ids=["mnist", "fashion_mnist"],
 )
 def test_the_real_files_load(function, dataset, labels):
-    (x_train, y_train), (x_test, y_test) = function(real_folder(dataset))
+    (x_train, y_train), (x_test, y_test) = function(folder_of(dataset))
     assert (x_train.shape, x_train.dtype) == ((60_000, 28, 28), np.uint8)
     assert (y_train.shape, y_train.dtype) == ((60_000,), np.int32)
     assert (x_test.shape, x_test.dtype) == ((10_000, 28, 28), np.uint8)
@@ -378,7 +364,7 @@ def test_the_real_files_load(function, dataset, labels):
 
 
 def test_mnist_5k_is_part_of_the_training_set_of_mnist():
-    (x_train, y_train), _ = mnist(real_folder(_MNIST))
+    (x_train, y_train), _ = mnist(folder_of(_MNIST))
     labels = {x.tobytes(): y for x, y in zip(x_train, y_train, strict=True)}
     for images, digits in mnist_5k():
         assert [labels.get(x.tobytes()) for x in images] == digits.tolist()

@@ -145,14 +145,23 @@ def test_jit_equals_eager(case):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("number", [float, jnp.float32], ids=["floats", "arrays"])
 def test_keeps_structure_and_dtype(case, dtype, number):
-    params, grads = jax.tree.map(lambda a: jnp.asarray(a, dtype), (PARAMS, FIRST))
-    optimizer = jax.tree.map(number, case.factory(0.05, **case.numbers))
+    params = jax.tree.map(lambda a: jnp.asarray(a, dtype), PARAMS)
+    optimizer = jax.tree.map(number, case.factory(0.05))
     opt_state = optimizer.init(params)
-    moved, new_state = update(optimizer, grads, opt_state, params)
-    chex.assert_trees_all_equal_shapes_and_dtypes((params, opt_state), (moved, new_state))
-    once = jax.tree.map(lambda g: g[None], grads)
+    after = jax.eval_shape(optimizer.update, params, opt_state, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes((params, opt_state), after)
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_low_precision_agrees_with_float64(case, dtype):
     numbers = {"learning_rate": 0.05, **case.numbers}
-    assert_close(moved, reference_run(case.oracle, params, once, numbers), 4 * jnp.finfo(dtype).eps)
+    params, gradients = jax.tree.map(
+        lambda a: jnp.asarray(a, dtype), (PARAMS, jax.tree.map(lambda g: g[:1], GRADIENTS))
+    )
+    moved, _ = run(case.factory(**numbers), params, gradients)
+    desired = reference_run(case.oracle, params, gradients, numbers)
+    assert_close(moved, desired, 2 * jnp.finfo(dtype).eps)
 
 
 @every_optimizer
