@@ -11,16 +11,16 @@ def check_data(argument: str, data: Any) -> tuple[Any, Any]:
     """Two arrays of the same length, at least 1; lists become arrays."""
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(
-            f"`{argument}` must be a pair of arrays (x, y), got {describe(data)}. "
+            f"{argument} must be a pair of arrays (x, y), got {describe(data)}. "
             f"Put the samples and their labels into one tuple."
         )
     x, y = (a if hasattr(a, "shape") else np.asarray(a) for a in data)
     if np.shape(x)[:1] != np.shape(y)[:1] or not np.shape(x):
         raise ValueError(
-            f"`{argument}` must hold as many labels as samples, got x of shape {np.shape(x)} and "
+            f"{argument} must hold as many labels as samples, got x of shape {np.shape(x)} and "
             f"y of shape {np.shape(y)}. Take both from the same rows."
         )
-    check_samples(f"x of `{argument}`", x)
+    check_samples(f"`x` of {argument}", x)
     return x, y
 
 

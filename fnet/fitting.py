@@ -95,20 +95,17 @@ def fit(
         >>> sorted(history)
         ['loss', 'val_loss']
     """
-    goal, state, epochs = (
-        objective(net, loss, metrics),
-        check_state(state),
-        check_count("epochs", epochs),
-    )
+    goal, state = objective(net, loss, metrics), check_state(state)
+    epochs = check_count("epochs", epochs)
     if is_batches(data):
         source: Batches | Arrays = Batches(goal, data, epochs, validation_split)
     else:
-        data, validation = check_split(check_data("data", data), validation, validation_split)
+        data, validation = check_split(check_data("`data`", data), validation, validation_split)
         batch_size = check_batch_size(batch_size, data[0])
         check_trainable("data", goal, state, data, batch_size)
         source = Arrays(goal, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
     if validation is not None:
-        validation = check_data("validation", validation)
+        validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
         validation = jax.tree.map(jnp.asarray, validation)
 
@@ -119,7 +116,7 @@ def fit(
         for epoch in range(epochs):
             line = Progress(epoch + 1, epochs, source.steps, progress)
             for position in source.epoch(state):
-                line.update(*position[:3])
+                line.update(position.steps, position.samples, position.sums)
                 if interrupted.is_set():
                     break
             state = position.state
@@ -182,7 +179,8 @@ class Batches:
                 f"{type(batches).__name__}, which is empty after the first. "
                 f"Pass a list, or an object whose __iter__ starts anew."
             )
-        self.goal, self.batches, self.checked = goal, batches, set[Any]()
+        self.goal, self.batches = goal, batches
+        self.outputs: dict[Any, jax.ShapeDtypeStruct] = {}
         self.steps = len(batches) if isinstance(batches, Sized) else None
 
     def epoch(self, state: TrainState) -> Iterator[Position]:
@@ -196,14 +194,19 @@ class Batches:
             raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
 
     def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, Any]:
-        """Every new shape against the model; values only of host arrays, which are at hand."""
-        what = f"batch {number} of `data`"
-        batch = check_data(what, batch)
-        shapes = tuple((a.shape, str(a.dtype)) for a in batch)
-        if shapes not in self.checked or isinstance(batch[1], np.ndarray):
-            check_trainable(what, self.goal, state, batch, len(batch[0]))
-            self.checked.add(shapes)
-        return batch
+        """Every new shape against the model; values where they are on the host, at hand."""
+        x, y = check_data(f"batch {number} of `data`", batch)
+        kind = x.shape, x.dtype, y.shape, y.dtype
+        if kind not in self.outputs:
+            self.outputs[kind] = self.goal.check_shapes(
+                state.params, state.model_state, (x, y), len(x)
+            )
+        for name, array in {"x": x, "y": y}.items():
+            if isinstance(array, np.ndarray):
+                check_finite(f"`{name}` of batch {number}", array)
+        if isinstance(y, np.ndarray):
+            self.goal.check_labels(y, self.outputs[kind])
+        return x, y
 
 
 @partial(jax.jit, static_argnames="goal", donate_argnames=("state", "sums"))
@@ -259,4 +262,4 @@ def check_trainable(
 ) -> None:
     goal.check(state.params, state.model_state, data, batch_size)
     for name, array in zip("xy", data, strict=True):
-        check_finite(f"{name} of {what}", array)
+        check_finite(f"`{name}` of `{what}`", array)

@@ -14,7 +14,7 @@ from .model import apply
 from .objective import Loss, Objective, objective
 from .state import TrainState
 
-BATCH_SIZE = 512  # measured on 60,000 images: larger ones leave the cache, smaller ones loop more
+BATCH_SIZE = 1024  # on a CPU 128 to 4,096 take the same time, less and more take longer
 
 
 def means(
@@ -72,7 +72,7 @@ def evaluate(
         {'loss': 1.0}
     """
     goal, (params, model_state) = objective(net, loss, metrics), trees(state)
-    data, batch_size = check_data("data", data), check_batch_size(batch_size, data[0])
+    data, batch_size = check_data("`data`", data), check_batch_size(batch_size, data[0])
     goal.check(params, model_state, data, batch_size)
     logs = compiled_means(goal, params, model_state, jax.tree.map(jnp.asarray, data), batch_size)
     return {name: float(logs[name]) for name in goal.names}  # jit sorts the keys

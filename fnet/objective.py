@@ -65,21 +65,33 @@ class Objective:
         output = apply(self.body, params, x, model_state)
         return output, self.values(y, output)
 
-    def check(self, params: Tree, model_state: Tree, data: tuple[Any, Any], batch: int) -> None:
-        """Refuse parameters, shapes and labels that do not fit, before anything is compiled."""
+    def check(
+        self, params: Tree, model_state: Tree, data: tuple[Any, Any], batch_size: int
+    ) -> None:
+        """Refuse what does not fit, before anything is compiled."""
+        self.check_labels(data[1], self.check_shapes(params, model_state, data, batch_size))
+
+    def check_shapes(
+        self, params: Tree, model_state: Tree, data: tuple[Any, Any], batch_size: int
+    ) -> jax.ShapeDtypeStruct:
+        """Refuse parameters and shapes that do not fit; gives what `body` puts out."""
         like = [
-            jax.ShapeDtypeStruct((batch, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype))
+            jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype))
             for a in data
         ]
         output, values = jax.eval_shape(self.evaluate, params, model_state, like)
         for name, value in values.items():
-            if value.shape != (batch,):
+            if value.shape != (batch_size,):
                 raise ValueError(
-                    f"`{name}` must give one value a sample, shape ({batch},), got {value.shape}. "
-                    f"Average over the other axes, not over the batch."
+                    f"`{name}` must give one value a sample, shape ({batch_size},), got "
+                    f"{value.shape}. Average over the other axes, not over the batch."
                 )
-        if any(map(takes_labels, (self.loss, *self.metrics))) and data[1].ndim == output.ndim - 1:
-            check_labels("y", data[1], output.shape[-1])
+        return output
+
+    def check_labels(self, y: Any, output: jax.ShapeDtypeStruct) -> None:
+        """Refuse integer labels that are no class of the output."""
+        if any(map(takes_labels, (self.loss, *self.metrics))) and y.ndim == output.ndim - 1:
+            check_labels("y", y, output.shape[-1])
 
 
 def takes_labels(function: Loss) -> bool:

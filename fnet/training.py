@@ -120,11 +120,12 @@ def train(
         >>> history["loss"].shape, int(state.step)
         ((4,), 16)
     """
-    goal, state, data = objective(net, loss, metrics), check_state(state), check_data("data", data)
-    epochs, batch_size = check_count("epochs", epochs), check_batch_size(batch_size, data[0])
+    goal, state = objective(net, loss, metrics), check_state(state)
+    epochs, data = check_count("epochs", epochs), check_data("`data`", data)
+    batch_size = check_batch_size(batch_size, data[0])
     goal.check(state.params, state.model_state, data, batch_size)
     if validation is not None:
-        validation = check_data("validation", validation)
+        validation = check_data("`validation`", validation)
         goal.check(state.params, state.model_state, validation, batch_size)
     data, validation = jax.tree.map(jnp.asarray, (data, validation))
     state, history = run(goal, state, data, validation, epochs, batch_size, shuffle)
