@@ -61,28 +61,33 @@ class Hyperparameters:
         numbers = [f for f in fields(self) if not f.metadata.get("static")]  # type: ignore[arg-type]
         for f in numbers:
             value = getattr(self, f.name)
-            if callable(value) or isinstance(value, tuple):
+            if f.name == "learning_rate" and callable(value) and not isinstance(value, type):
                 continue
-            bounds = RANGES.get(f.name, (0, math.inf))
             fix = "" if f.default is MISSING else f" Its default is {f.default}."
-            check(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
-            if isinstance(value, (int, np.number)):
-                object.__setattr__(self, f.name, float(value))
+            bounds = RANGES.get(f.name, (0, math.inf))
+            number = checked(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
+            object.__setattr__(self, f.name, number)
         shape = np.broadcast_shapes(*map(np.shape, jax.tree.leaves(self)))
         for f in numbers if shape else ():
             repeated = jax.tree.map(lambda n: jnp.broadcast_to(n, shape), getattr(self, f.name))
             object.__setattr__(self, f.name, repeated)
 
 
-def check(
+def known(*values: Number) -> bool:
+    """Whether the values can be looked at, as they can outside of a transformation."""
+    return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def checked(
     what: str, value: Number, bounds: tuple[float, float] = (0, math.inf), fix: str = ""
-) -> None:
+) -> Number:
+    """The number, as a float where it is no array, if it lies within the bounds."""
     low, below = bounds
-    if isinstance(value, jax.core.Tracer):
-        return
-    try:
-        numbers = np.asarray(value, float)
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} must be a number, got {value!r}.{fix}") from None
-    if not np.all((low <= numbers) & (numbers < below)):
+    if not known(value):
+        return value
+    kinds = (int, float, np.number, np.ndarray, jax.Array)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"{what} must be a number, or an array of them, got {value!r}.{fix}")
+    if not np.all((low <= np.asarray(value)) & (np.asarray(value) < below)):
         raise ValueError(f"{what} must be in [{low}, {below}), got {value}.{fix}")
+    return value if isinstance(value, (np.ndarray, jax.Array)) else float(value)

@@ -189,7 +189,7 @@ def sparse_categorical_crossentropy(
     # A comparison instead of an index: its gradient is element-wise, where that of an index is a
     # scatter, and a label out of range cannot read another class.
     chosen = y_true[..., None].astype(int) == class_numbers(y_pred)
-    return per_sample(-jnp.where(chosen, log_probs(y_pred, from_logits), 0).sum(-1))
+    return per_sample(jnp.where(chosen, -log_probs(y_pred, from_logits), 0).sum(-1))
 
 
 def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
@@ -219,7 +219,7 @@ def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
             f"Convert them: labels.astype('int32')."
         )
     check_labels("labels", labels, num_classes)
-    return jax.nn.one_hot(labels, num_classes)
+    return jax.nn.one_hot(labels.astype(int), num_classes)  # as bytes, class 261 would be 5
 
 
 to_categorical = one_hot  # its Keras name

@@ -22,6 +22,7 @@ def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
     Raises:
         ValueError: a single column of predictions (see `binary_accuracy`), or labels of a shape
             that does not fit.
+        TypeError: labels that are neither integers nor one-hot.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -65,10 +66,9 @@ class top_k_accuracy:
         return f"top_{self.k}_accuracy"
 
     def __call__(self, y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-        label = labels_of(y_true, y_pred)[..., None]
-        chosen = class_numbers(y_pred) == label
-        p = jnp.where(chosen, y_pred, 0).sum(-1, keepdims=True)
-        ahead = (y_pred > p) | ((y_pred == p) & (class_numbers(y_pred) < label))
+        label, number = labels_of(y_true, y_pred)[..., None], class_numbers(y_pred)
+        p = jnp.where(number == label, y_pred, -jnp.inf).max(-1, keepdims=True)
+        ahead = jnp.where(y_pred == p, number < label, ~(y_pred < p))  # NaN is ahead of all
         return per_sample(as_float(ahead.sum(-1) < self.k, y_pred))
 
 
@@ -109,6 +109,11 @@ def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
         raise ValueError(
             f"accuracy: `y_true` must be integers of shape {y_pred.shape[:-1]} or one-hot of shape "
             f"{y_pred.shape}, got shape {y_true.shape}. Reshape the labels."
+        )
+    if not jnp.issubdtype(y_true.dtype, jnp.integer):
+        raise TypeError(
+            f"accuracy: `y_true` must be integer or one-hot labels, got dtype {y_true.dtype} and "
+            f"shape {y_true.shape}. Convert labels with y_true.astype('int32')."
         )
     return y_true.astype(int)
 

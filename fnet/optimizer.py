@@ -6,12 +6,12 @@ An optimizer is a frozen dataclass of its hyperparameters, which are the leaves 
     update(grads, opt_state, params)    -> params, opt_state
 
 `opt_state` is a named tuple: `step`, the number of updates so far, and trees shaped like `params`.
-A rule is written for one array and lifted to trees once. A learning rate may be a schedule,
-`schedule(step) -> learning rate`.
+An optimizer is its `rule` for one array, which is lifted to trees once, here. A learning rate may
+be a schedule, `schedule(step) -> learning rate`.
 """
 
 import abc
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -53,28 +53,32 @@ class Optimizer(Hyperparameters, abc.ABC):
     State: ClassVar[type[Any]]
     learning_rate: Number
 
+    @abc.abstractmethod
+    def rule(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, ...]:
+        """`rule(t, g, p, *slots) -> (p, *slots)`: update t = 1, 2, ... of one array."""
+
     def init(self, params: Tree) -> Any:
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
         return self.State(jnp.zeros((), jnp.int32), *zeros)
 
-    @abc.abstractmethod
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]: ...
-
-    def rate(self, opt_state: Any) -> Number:
-        rate = self.learning_rate
-        return rate(opt_state.step) if callable(rate) else rate
-
-    def lift(
-        self, rule: Callable[..., tuple[jax.Array, ...]], grads: Tree, opt_state: Any, params: Tree
-    ) -> tuple[Tree, Any]:
-        """`rule(g, p, *slots) -> (p, *slots)` on every parameter, each kept in its own dtype."""
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
         self.check(grads, opt_state, params)
         step, *slots = opt_state
+        rate = self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
+        optimizer = replace(self, learning_rate=rate)  # type: ignore[type-var]
 
-        def kept(g: jax.Array, *old: jax.Array) -> tuple[jax.Array, ...]:
-            return tuple(new.astype(o.dtype) for new, o in zip(rule(g, *old), old, strict=True))
+        def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
+            # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.
+            dtype = p.dtype if p.dtype.itemsize >= 4 else jnp.float32
+            wide, arrays = jax.tree.map(
+                lambda n: jnp.asarray(n, dtype), (optimizer, (step + 1, g, p, *own))
+            )
+            return tuple(
+                new.astype(old.dtype)
+                for new, old in zip(wide.rule(*arrays), (p, *own), strict=True)
+            )
 
-        results = jax.tree.map(kept, grads, params, *slots)
+        results = jax.tree.map(one, params, grads, *slots)
         params, *slots = (
             jax.tree.map(lambda _, result, i=i: result[i], params, results)
             for i in range(1 + len(slots))
@@ -82,21 +86,22 @@ class Optimizer(Hyperparameters, abc.ABC):
         return params, self.State(step + 1, *slots)
 
     def check(self, grads: Tree, opt_state: Any, params: Tree) -> None:
-        name, wanted = type(self).__name__, leaf_names(params)
+        name, wanted = type(self).__name__, described(params)
         if not isinstance(opt_state, self.State):
             raise TypeError(
-                f"{name}: `opt_state` must be a {self.State.__name__}, got "
+                f"{name}: `opt_state` must be of type {self.State.__name__}, got "
                 f"{type(opt_state).__name__}. Make it with optimizer.init(params)."
             )
         for what, tree in {"grads": grads, **opt_state._asdict()}.items():
-            got = wanted if what == "step" else leaf_names(tree)
+            got = wanted if what == "step" else described(tree)
             if got != wanted:
                 raise TypeError(
-                    f"{name}: `{what}` must have the structure of `params`, got too much: "
+                    f"{name}: `{what}` must be like `params`, got too much: "
                     f"{sorted(got - wanted)}, too little: {sorted(wanted - got)}. "
                     f"Make both from the same parameters."
                 )
 
 
-def leaf_names(tree: Tree) -> set[str]:
-    return {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+def described(tree: Tree) -> set[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {f"{jax.tree_util.keystr(path)} {jnp.shape(leaf)}" for path, leaf in leaves}

@@ -1,4 +1,4 @@
-"""The optimizers: each rule for one array, in the letters of its source, lifted to trees once.
+"""The optimizers: each a rule for one array, in the letters of its source.
 
 In the formulas g is the gradient, p the parameter, lr the learning rate at this update.
 """
@@ -43,9 +43,8 @@ class sgd(Optimizer):
     State = SGDState
     learning_rate: Number = 0.01
 
-    def update(self, grads: Tree, opt_state: SGDState, params: Tree) -> tuple[Tree, SGDState]:
-        lr = self.rate(opt_state)
-        return self.lift(lambda g, p: (p - lr * g,), grads, opt_state, params)
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array) -> tuple[jax.Array, ...]:
+        return (p - self.learning_rate * g,)
 
 
 @pytree
@@ -78,16 +77,9 @@ class momentum(Optimizer):
     beta: Number = 0.9
     nesterov: bool = static(default=False)
 
-    def update(
-        self, grads: Tree, opt_state: MomentumState, params: Tree
-    ) -> tuple[Tree, MomentumState]:
-        lr, beta = self.rate(opt_state), self.beta
-
-        def rule(g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
-            v = beta * v + g
-            return p - lr * (g + beta * v if self.nesterov else v), v
-
-        return self.lift(rule, grads, opt_state, params)
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+        v = self.beta * v + g
+        return p - self.learning_rate * (g + self.beta * v if self.nesterov else v), v
 
 
 @pytree
@@ -121,16 +113,9 @@ class rmsprop(Optimizer):
     rho: Number = 0.9
     epsilon: Number = 1e-7
 
-    def update(
-        self, grads: Tree, opt_state: MeanSquareState, params: Tree
-    ) -> tuple[Tree, MeanSquareState]:
-        lr, rho, epsilon = self.rate(opt_state), self.rho, self.epsilon
-
-        def rule(g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
-            v = rho * v + (1 - rho) * g**2
-            return p - lr * g * lax.rsqrt(v + epsilon), v
-
-        return self.lift(rule, grads, opt_state, params)
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+        v = self.rho * v + (1 - self.rho) * g**2
+        return p - self.learning_rate * g * lax.rsqrt(v + self.epsilon), v
 
 
 @pytree
@@ -165,18 +150,11 @@ class adagrad(Optimizer):
     def init(self, params: Tree) -> AdagradState:
         step, zeros = super().init(params)
         start = self.initial_accumulator_value
-        return AdagradState(step, jax.tree.map(lambda a: (a + start).astype(a.dtype), zeros))
+        return AdagradState(step, jax.tree.map(lambda a: jnp.full_like(a, start), zeros))
 
-    def update(
-        self, grads: Tree, opt_state: AdagradState, params: Tree
-    ) -> tuple[Tree, AdagradState]:
-        lr, epsilon = self.rate(opt_state), self.epsilon
-
-        def rule(g: jax.Array, p: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
-            a = a + g**2
-            return p - lr * g * lax.rsqrt(a + epsilon), a
-
-        return self.lift(rule, grads, opt_state, params)
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
+        a = a + g**2
+        return p - self.learning_rate * g * lax.rsqrt(a + self.epsilon), a
 
 
 @pytree
@@ -212,20 +190,20 @@ class adam(Optimizer):
     beta2: Number = 0.999
     epsilon: Number = 1e-8
 
-    def update(self, grads: Tree, opt_state: AdamState, params: Tree) -> tuple[Tree, AdamState]:
-        lr, beta1, beta2 = self.rate(opt_state), self.beta1, self.beta2
-        t = (opt_state.step + 1).astype(jnp.float32)  # bfloat16 would round beta2^t to 1
+    def rule(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g**2
+        m_hat = m / (1 - self.beta1**t)
+        v_hat = v / (1 - self.beta2**t)
+        return p - self.learning_rate * m_hat / (root(v_hat) + self.epsilon), m, v
 
-        def rule(
-            g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
-        ) -> tuple[jax.Array, jax.Array, jax.Array]:
-            m = beta1 * m + (1 - beta1) * g
-            v = beta2 * v + (1 - beta2) * g**2
-            m_hat = m / (1 - beta1**t)
-            v_hat = v / (1 - beta2**t)
-            return p - lr * m_hat / (jnp.sqrt(v_hat) + self.epsilon), m, v
 
-        return self.lift(rule, grads, opt_state, params)
+def root(v: jax.Array) -> jax.Array:
+    """The square root, with a slope of 0 at 0, which keeps hypergradients finite there."""
+    positive = v > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), 0)
 
 
 @pytree
@@ -254,12 +232,11 @@ class adamw(adam):
 
     weight_decay: Number = 1e-4
 
-    def update(self, grads: Tree, opt_state: AdamState, params: Tree) -> tuple[Tree, AdamState]:
-        decay = self.rate(opt_state) * self.weight_decay
-        moved, opt_state = super().update(grads, opt_state, params)
-        return jax.tree.map(
-            lambda new, p: (new - decay * p).astype(p.dtype), moved, params
-        ), opt_state
+    def rule(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        moved, m, v = super().rule(t, g, p, m, v)
+        return moved - self.learning_rate * self.weight_decay * p, m, v
 
 
 OPTIMIZERS = {

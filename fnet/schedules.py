@@ -4,11 +4,13 @@ A schedule is a pytree whose leaves are its numbers, so changing one does not co
 Steps count updates from 0. Pass one as the `learning_rate` of any optimizer.
 """
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .hyperparameters import Hyperparameters, Number, check, pytree, static
+from .hyperparameters import Hyperparameters, Number, checked, known, pytree, static
 
 
 @pytree
@@ -110,15 +112,18 @@ class piecewise(Hyperparameters):
                 f"{len(self.values)} values and {len(self.boundaries)} boundaries. "
                 f"Add the rate after the last boundary."
             )
-        if sorted(set(self.boundaries)) != list(self.boundaries):
-            raise ValueError(
-                f"`boundaries` of piecewise must increase, got {self.boundaries}. Sort them."
-            )
-        for i, value in enumerate(self.values):
-            check(f"`values[{i}]` of piecewise", value)
+        for name in ("boundaries", "values"):
+            numbers = enumerate(getattr(self, name))
+            floats = tuple(checked(f"`{name}[{i}]` of piecewise", number) for i, number in numbers)
+            object.__setattr__(self, name, floats)
+        for earlier, later in pairwise(self.boundaries):
+            if known(earlier, later) and not earlier < later:
+                raise ValueError(
+                    f"`boundaries` of piecewise must increase, got {self.boundaries}. Sort them."
+                )
 
     def __call__(self, step: jax.Array) -> jax.Array:
-        rate = jnp.asarray(self.values[0], float)
+        step, rate = jnp.asarray(step, float), jnp.asarray(self.values[0], float)
         for boundary, value in zip(self.boundaries, self.values[1:], strict=True):
             rate = jnp.where(step >= boundary, value, rate)
         return rate
@@ -156,7 +161,9 @@ class warmup_cosine(Hyperparameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not np.all(self.decay_steps > self.warmup_steps):
+        if known(self.decay_steps, self.warmup_steps) and not np.all(
+            np.asarray(self.decay_steps) > np.asarray(self.warmup_steps)
+        ):
             raise ValueError(
                 f"`decay_steps` of warmup_cosine must be above `warmup_steps`, "
                 f"{self.warmup_steps}, got {self.decay_steps}. It counts the rise as well."

@@ -1,5 +1,7 @@
 """Small problems that the tests of training share, so that they share compiled programs too."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,16 @@ import numpy as np
 import fnet
 
 LOSS, METRICS = "sparse_categorical_crossentropy", ["accuracy"]
+
+
+@contextlib.contextmanager
+def enable_x64():
+    """Float64 for a while; JAX has renamed its own such context between the versions supported."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def classifier(units: int = 16) -> fnet.sequential:

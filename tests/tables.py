@@ -32,6 +32,10 @@ def doubled(x):
     return 2 * x
 
 
+def stacked(outputs, axis):
+    return jnp.stack(outputs, axis)
+
+
 def everything():
     return fnet.sequential(
         fnet.rescale(0.5, offset=1),
@@ -96,6 +100,11 @@ LAYERS = [
     Row("residual", lambda: fnet.residual(fnet.dense(4), fnet.relu, fnet.dense(3)), (2, 3)),
     Row("parallel", lambda: fnet.parallel(fnet.dense(2), fnet.relu, fnet.dense(3)), (4,)),
     Row("parallel_sum", lambda: fnet.parallel(fnet.dense(3), fnet.tanh, merge=sum), (3,)),
+    Row(
+        "parallel_stacked",
+        lambda: fnet.parallel(fnet.dense(3), fnet.tanh, merge=partial(stacked, axis=1)),
+        (3,),
+    ),
     Row("all_activations", lambda: fnet.parallel(*ACTIVATIONS), (4,)),
     Row("everything", everything, (4, 4)),
 ]

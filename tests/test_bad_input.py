@@ -42,7 +42,7 @@ DATA_CASES = [
      r"categorical_crossentropy: `y_true` must be one-hot, of shape \(\d+, 3\), got shape "
      r"\(\d+,\)\. For integer labels use sparse_categorical_crossentropy"),
     ("empty", (X[:0], Y[:0]), LOSS, ValueError,
-     r"x of `data` must hold at least one sample, got shape \(0, 4, 4\)"),
+     r"`x` of `data` must hold at least one sample, got shape \(0, 4, 4\)"),
     ("no pair", X, LOSS, TypeError, r"`data` must be a pair of arrays \(x, y\), got an array of"),
     ("three", (X, Y, Y), LOSS, TypeError, r"`data` must be a pair of arrays \(x, y\), got tuple"),
     ("a dict", {"x": X, "y": Y}, LOSS, TypeError, r"`data` must be a pair of arrays .* got dict"),
@@ -143,14 +143,14 @@ def test_validation_given_twice():
 
 @pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
 def test_inputs_that_are_not_finite(kind):
-    words = r"^x of data must be finite, got nan at index \(2, 1, 1\), 1 of 800 entries in all\."
+    words = r"^`x` of `data` must be finite, got nan at index \(2, 1, 1\), 1 of 800"
     with pytest.raises(ValueError, match=words):
         fit(FLOAT, OTHER, (kind(WITH_NAN), kind(Y)), loss=LOSS)
 
 
 def test_targets_that_are_not_finite():
     y = np.full((50, 3), np.inf, np.float32)
-    with pytest.raises(ValueError, match=r"^y of data must be finite, got inf at index \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"^`y` of `data` must be finite, got inf"):
         fit(FLOAT, OTHER, (X, y), loss="mean_squared_error")
 
 
@@ -174,7 +174,7 @@ def test_optimizers_that_are_none(optimizer):
 
 def test_a_state_whose_optimizer_was_exchanged_without_its_memory():
     state = dataclasses.replace(STATE, optimizer=fnet.sgd(0.1))
-    with pytest.raises(TypeError, match=r"sgd: `opt_state` must be a SGDState, got AdamState\."):
+    with pytest.raises(TypeError, match=r"sgd: `opt_state` must be of type SGDState, got Adam"):
         train(NET, state, (X, Y), loss=LOSS)
 
 
@@ -195,7 +195,7 @@ def test_a_split_of_batches():
 
 
 def test_a_bad_batch_is_named_by_its_number():
-    with pytest.raises(ValueError, match="`batch 2 of `data`` must hold as many labels"):
+    with pytest.raises(ValueError, match="batch 2 of `data` must hold as many labels"):
         fit(NET, STATE, [(X, Y), (X, Y[1:])], loss=LOSS)
 
 

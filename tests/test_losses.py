@@ -203,7 +203,7 @@ def gradients(net, name, **keywords):
     """Loss and gradient of the bias for each row of X, from a step of `fnet.train_step`."""
     loss = partial(getattr(fnet, name), **keywords) if keywords else name
 
-    def of(x, y):
+    def one_row(x, y):
         params = {"dense": {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}}
         state = fnet.train_state(net, fnet.momentum(), jax.random.key(0), (3,))
         state, logs = fnet.train_step(net, loss)(
@@ -211,7 +211,7 @@ def gradients(net, name, **keywords):
         )
         return logs["loss"], state.opt_state.velocity["dense"]["bias"]
 
-    return jax.jit(jax.vmap(of))
+    return jax.jit(jax.vmap(one_row))
 
 
 SOFTMAX_SLOPE = np.exp(reference.log_softmax(np.float64(X))) - ONE_HOT
@@ -276,8 +276,10 @@ def test_a_diverged_model_is_never_right(metric):
 
 
 def test_binary_accuracy_is_strictly_above_the_threshold():
-    y_true, y_pred = np.array([[1, 1, 0, 0]]), np.float32([[0.5, 0.6, 0.5, 0.6]])
-    np.testing.assert_array_equal(jax.jit(fnet.binary_accuracy)(y_true, y_pred), [0.5])
+    hits = jax.jit(fnet.binary_accuracy)(
+        np.array([[0], [1], [1]]), np.float32([[0.5], [0.5], [0.6]])
+    )
+    np.testing.assert_array_equal(hits, [1, 0, 1])
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_refuses_a_number_out_of_range(case, bad):
     "bad", ["fast", "0.1", None, 1j, object()], ids=lambda bad: type(bad).__name__
 )
 def test_refuses_a_rate_that_is_no_number(bad):
-    message = f"`learning_rate` of adam must be a number, got {bad!r}. Its default is 0.001."
+    message = f"must be a number, or an array of them, got {bad!r}. Its default is 0.001."
     with pytest.raises(TypeError, match=re.escape(message)):
         fnet.adam(bad)
 
@@ -332,7 +332,7 @@ def test_refuses_a_decay_of_one(factory, name, default):
 
 def test_refuses_the_state_of_another_optimizer():
     message = (
-        r"^adam: `opt_state` must be an? AdamState, got SGDState\. .*optimizer\.init\(params\)"
+        r"^adam: `opt_state` must be of type AdamState, got SGDState\. .*optimizer\.init\(params\)"
     )
     with pytest.raises(TypeError, match=message):
         fnet.adam().update(FIRST, fnet.sgd().init(PARAMS), PARAMS)
@@ -342,8 +342,8 @@ def test_refuses_the_state_of_another_optimizer():
 def test_refuses_gradients_of_another_tree(case):
     grads = {"kernel": FIRST["kernel"], "outer": FIRST["inner"]}
     message = (
-        r"^\w+: `grads` must have the structure of `params`, got too much: "
-        r"\[\"\['outer'\]\['bias'\]\"\], too little: \[\"\['inner'\]\['bias'\]\"\]\. Make both"
+        r"^\w+: `grads` must be like `params`, got too much: "
+        r"\[\"\['outer'\]\['bias'\] \(3,\)\"\], too little: \[\"\['inner'\]\['bias'\] \(3,\)\"\]"
     )
     with pytest.raises(TypeError, match=message):
         case.factory().update(grads, case.factory().init(PARAMS), PARAMS)
@@ -351,7 +351,7 @@ def test_refuses_gradients_of_another_tree(case):
 
 def test_refuses_the_state_of_other_parameters():
     opt_state = fnet.momentum().init(PARAMS["inner"])
-    with pytest.raises(TypeError, match=r"^momentum: `velocity` must have the structure of"):
+    with pytest.raises(TypeError, match=r"^momentum: `velocity` must be like `params`"):
         fnet.momentum().update(FIRST, opt_state, PARAMS)
 
 

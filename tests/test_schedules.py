@@ -184,7 +184,7 @@ def test_can_be_built_inside_a_transformation():
         (
             lambda: fnet.cosine("fast", 10),
             TypeError,
-            "`learning_rate` of cosine must be a number, got 'fast'.",
+            "`learning_rate` of cosine must be a number, or an array of them, got 'fast'.",
         ),
         (
             lambda: fnet.exponential(0.1, 10, -0.5),
@@ -199,12 +199,12 @@ def test_can_be_built_inside_a_transformation():
         (
             lambda: fnet.piecewise((10, 10), (0.1, 0.2, 0.3)),
             ValueError,
-            "`boundaries` of piecewise must increase, got (10, 10). Sort them.",
+            "`boundaries` of piecewise must increase, got (10.0, 10.0). Sort them.",
         ),
         (
             lambda: fnet.piecewise((20, 10), (0.1, 0.2, 0.3)),
             ValueError,
-            "`boundaries` of piecewise must increase, got (20, 10). Sort them.",
+            "`boundaries` of piecewise must increase, got (20.0, 10.0). Sort them.",
         ),
         (
             lambda: fnet.piecewise((10,), (0.1, np.inf)),
@@ -214,7 +214,7 @@ def test_can_be_built_inside_a_transformation():
         (
             lambda: fnet.piecewise((10,), ("fast", 0.1)),
             TypeError,
-            "`values[0]` of piecewise must be a number, got 'fast'.",
+            "`values[0]` of piecewise must be a number, or an array of them, got 'fast'.",
         ),
         (
             lambda: fnet.warmup_cosine(0.1, 0, 10),

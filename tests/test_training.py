@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import LOSS, METRICS, bits, classifier, images, start
+from problems import LOSS, METRICS, bits, classifier, enable_x64, images, start
 
 import fnet
 from fnet import fitting
@@ -170,7 +170,7 @@ def test_gradients_flow_through_a_whole_run():
     x, y = images(24)
     x = x.reshape(24, 16)
 
-    with jax.enable_x64(True):
+    with enable_x64():
         data = (x / 255.0, y)
         state = fnet.train_state(net, fnet.momentum(0.1), jax.random.key(0), (16,))
         chex.assert_type(jax.tree.leaves(state.params), float)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -92,7 +93,14 @@ def _load_file(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[
                         "Delete it to have a good copy downloaded, or choose another folder."
                     ) from error
     array = _fetch(dataset, file, folders)
-    _save(cache / file.name, file.header + array.tobytes())
+    try:
+        _save(cache / file.name, file.header + array.tobytes())
+    except OSError as error:  # the data is here all the same
+        warnings.warn(
+            f"{cache} could not keep {file.name}, which has to be downloaded again next time: "
+            f"{error}. Free some space, or point XDG_CACHE_HOME at a folder that can be written.",
+            stacklevel=4,
+        )
     return array
 
 
