@@ -79,7 +79,7 @@ def evaluate(
 
 
 def predict(
-    net: Layer, state: TrainState | Tree, x: Any, *, batch_size: int = BATCH_SIZE
+    net: Layer, state: TrainState | Tree, x: Any, batch_size: int = BATCH_SIZE
 ) -> jax.Array:
     """The model's output at inference for any number of samples, a batch at a time; pure.
 
@@ -109,7 +109,7 @@ def predict(
 
 
 def predict_classes(
-    net: Layer, state: TrainState | Tree, x: Any, *, batch_size: int = BATCH_SIZE
+    net: Layer, state: TrainState | Tree, x: Any, batch_size: int = BATCH_SIZE
 ) -> jax.Array:
     """The most probable class of each sample; for a single probability, whether it is above 0.5.
 
@@ -127,7 +127,7 @@ def predict_classes(
         >>> fnet.predict_classes(fnet.softmax, {}, jnp.array([[1.0, 2.0], [2.0, 1.0]]))
         Array([1, 0], dtype=int32)
     """
-    y = predict(net, state, x, batch_size=batch_size)
+    y = predict(net, state, x, batch_size)
     return (y[..., 0] > 0.5).astype(int) if y.shape[-1] == 1 else y.argmax(-1)
 
 

@@ -5,13 +5,10 @@ import os
 import sys
 import tempfile
 import time
-import urllib.request
 import warnings
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import IO, cast
-from urllib.error import HTTPError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +103,9 @@ def _load_file(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[
 
 def _fetch(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.uint8]:
     """Download one file, taking turns between the mirrors."""
+    from http.client import HTTPException  # with urllib, half of the time that fnet takes to import
+    from urllib.error import HTTPError
+
     urls = [f"{mirror}{file.name}.gz" for mirror in dataset.mirrors]
     failures = {}
     for pause in PAUSES:
@@ -130,6 +130,8 @@ def _fetch(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.u
 
 
 def _get(url: str, file: IdxFile) -> NDArray[np.uint8]:
+    import urllib.request
+
     from tqdm import tqdm
 
     with (
