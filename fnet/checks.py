@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .values import describe
+
 
 def check_data(argument: str, data: Any) -> tuple[Any, Any]:
     """Two arrays of the same length, at least 1; lists become arrays."""
@@ -85,8 +87,3 @@ def check_finite(what: str, array: Any) -> None:
             f"{tuple(bad[0].tolist())}, {len(bad)} of {array.size} entries in all. "
             f"Drop or fill these samples."
         )
-
-
-def describe(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"an array of shape {shape}"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .contract import Layer, Shape, Tree, as_layer
 from .errors import LayerTypeError, LayerValueError, inside
-from .values import by_value, name_of
+from .values import Partial, by_value, describe, name_of
 
 Calls = Sequence[Callable[[Any], Any]]  # one a layer: x -> y, or in_shape -> out_shape
 
@@ -86,7 +86,7 @@ class Combinator(Layer):
 
 def check_known(what: str, tree: Tree, names: list[str]) -> None:
     """Refuse the tree of another model; what is missing, the layer that misses it refuses."""
-    unknown = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else type(tree).__name__
+    unknown = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
     if unknown:
         raise LayerTypeError(
             f"expected {what} of the layers {names}, got {unknown}. "
@@ -180,6 +180,7 @@ class parallel(Combinator):
 
     Raises:
         TypeError: a layer that is none.
+        ValueError: no layers; later, outputs that do not merge.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -191,16 +192,26 @@ class parallel(Combinator):
     merge: Callable[[Sequence[jax.Array]], jax.Array] = concatenate
 
     def __init__(self, *layers: Any, merge: Callable[..., jax.Array] = concatenate):
+        if not layers:
+            raise ValueError("parallel must have at least one layer, got none. Pass some.")
         super().__init__(*layers)
-        object.__setattr__(self, "merge", by_value(merge))
+        object.__setattr__(self, "merge", by_value(merge, "merge"))
 
     def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
         return self.merge([call(x) for call in calls])
 
     def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
-        outputs = [jax.ShapeDtypeStruct((1, *call(in_shape)), float) for call in calls]
-        return jax.eval_shape(self.merge, outputs).shape[1:]
+        shapes = [call(in_shape) for call in calls]
+        outputs = [jax.ShapeDtypeStruct((1, *shape), float) for shape in shapes]
+        try:
+            return jax.eval_shape(self.merge, outputs).shape[1:]
+        except (TypeError, ValueError) as error:
+            raise LayerValueError(
+                f"expected outputs that {name_of(self.merge)} can merge, got shapes {shapes}. "
+                f"Change the layers or `merge`."
+            ) from error
 
     def __repr__(self) -> str:
-        merge = "" if self.merge is concatenate else f", merge={name_of(self.merge)}"
+        shown = repr(self.merge) if isinstance(self.merge, Partial) else name_of(self.merge)
+        merge = "" if self.merge is concatenate else f", merge={shown}"
         return f"{super().__repr__()[:-1]}{merge})"

@@ -11,14 +11,16 @@ The dataclass holds only hyperparameters, so a layer hashes, compares and pickle
 """
 
 import abc
+import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import jax
+import numpy as np
 
 from .errors import LayerTypeError, LayerValueError
-from .values import Partial, by_value, name_of
+from .values import Partial, by_value, describe, name_of
 
 Shape = tuple[int, ...]
 Tree = Any  # nested dicts of arrays
@@ -46,7 +48,8 @@ class Layer(abc.ABC):
             value = getattr(self, field.name)
             if field.default is not MISSING and value == field.default:
                 continue
-            text = name_of(value) if callable(value) else repr(value)
+            plain = callable(value) and not isinstance(value, Partial)
+            text = name_of(value) if plain else repr(value)
             shown.append(f"{field.name}={text}" if field.kw_only else text)
         return f"{self.name}({', '.join(shown)})"
 
@@ -64,6 +67,8 @@ class Function(Layer):
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
         batch = 2  # not 1: a squeeze would take the batch axis with it
         y = jax.eval_shape(self.function, jax.ShapeDtypeStruct((batch, *in_shape), float))
+        if not isinstance(y, jax.ShapeDtypeStruct):
+            raise LayerTypeError(f"expected a function that gives an array, got {describe(y)}.")
         if y.shape[:1] != (batch,):
             raise LayerValueError(
                 f"expected a function that keeps the batch axis, got output shape {y.shape} "
@@ -111,6 +116,9 @@ def layer(
         init: `init(key, in_shape) -> (params, out_shape)`, shapes without the batch axis.
         apply: `apply(params, x) -> y`, where `x` has the batch axis in front.
 
+    Raises:
+        TypeError: an argument that is no function.
+
     The functions are the layer's value: define them once, at the top of a module, since a lambda
     built anew is another layer and is compiled again.
 
@@ -124,7 +132,7 @@ def layer(
         >>> fnet.init(net, jax.random.key(0), (3,))
         {'layer': {'scale': Array([1., 1., 1.], dtype=float32)}}
     """
-    return Custom(by_value(init), by_value(apply))
+    return Custom(by_value(init, "init"), by_value(apply, "apply"))
 
 
 def as_layer(value: Any, argument: str) -> Layer:
@@ -132,18 +140,35 @@ def as_layer(value: Any, argument: str) -> Layer:
     if isinstance(value, Layer):
         return value
     if callable(value) and not isinstance(value, type):
-        return Function(by_value(value))
+        return Function(by_value(value, argument))
     if isinstance(value, type):
         fix = f"Call it: {value.__name__}(...)."
-    elif isinstance(value, int):
-        fix = f"For a layer of that many units write dense({value})."
+    elif isinstance(value, str):
+        fix = f"Layers have no names here: write fnet.{value}."
+    elif isinstance(value, (list, tuple)):
+        fix = "Write fnet.sequential(*layers)."
     else:
-        fix = "Make one of your own with fnet.layer(init, apply)."
-    raise TypeError(f"`{argument}` must be a layer or a function x -> y, got {value!r}. {fix}")
+        fix = "A dense layer of 512 units is fnet.dense(512)."
+    raise TypeError(
+        f"`{argument}` must be a layer or a function x -> y, got {describe(value)}. {fix}"
+    )
 
 
 def check_names(what: str, tree: Tree, names: tuple[str, ...], fix: str) -> None:
     """Refuse a tree that does not hold exactly these names."""
     if not isinstance(tree, dict) or set(tree) != set(names):
-        came = sorted(tree) if isinstance(tree, dict) else type(tree).__name__
+        came = sorted(tree) if isinstance(tree, dict) else describe(tree)
         raise LayerTypeError(f"expected {what} {sorted(names)}, got {came}. {fix}")
+
+
+def set_number(
+    layer: Layer, name: str, low: float = -math.inf, below: float = math.inf, fix: str = ""
+) -> None:
+    """Make a float of a hyperparameter that is a number within its range."""
+    value = getattr(layer, name)
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"`{name}` of {layer.name} must be a number, got {describe(value)}. {fix}")
+    if not (low <= value < below and math.isfinite(value)):
+        range_ = f"[{low}, {below})"
+        raise ValueError(f"`{name}` of {layer.name} must be in {range_}, got {value}. {fix}")
+    object.__setattr__(layer, name, float(value))

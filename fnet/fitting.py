@@ -97,17 +97,19 @@ def fit(
     """
     goal, state = objective(net, loss, metrics), check_state(state)
     epochs = check_count("epochs", epochs)
-    if is_batches(data):
-        source: Batches | Arrays = Batches(goal, data, epochs, validation_split)
-    else:
-        data, validation = check_split(check_data("`data`", data), validation, validation_split)
-        batch_size = check_batch_size(batch_size, data[0])
-        check_trainable("data", goal, state, data, batch_size)
-        source = Arrays(goal, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
+    arrays = None
+    if not is_batches(data):
+        arrays, validation = check_split(check_data("`data`", data), validation, validation_split)
     if validation is not None:
         validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
-        validation = jax.tree.map(jnp.asarray, validation)
+    if arrays is None:
+        source: Batches | Arrays = Batches(goal, data, epochs, validation_split)
+    else:
+        batch_size = check_batch_size(batch_size, arrays[0])
+        check_trainable("data", goal, state, arrays, batch_size)
+        source = Arrays(goal, arrays, batch_size, shuffle)
+    validation = jax.tree.map(jnp.asarray, validation)
 
     names = log_names(goal, validation)
     history: list[Logs] = []
@@ -138,7 +140,8 @@ class Arrays:
     """Epochs over arrays: the whole of them on the device, many steps a call."""
 
     def __init__(self, goal: Objective, data: Batch, batch_size: int, shuffle: bool):
-        self.goal, self.data, self.batch_size, self.shuffle = goal, data, batch_size, shuffle
+        self.goal, self.data = goal, jax.tree.map(jnp.asarray, data)
+        self.batch_size, self.shuffle = batch_size, shuffle
         self.steps = math.ceil(len(data[0]) / batch_size)
         self.steps_a_call = 1
 

@@ -5,12 +5,13 @@ from dataclasses import KW_ONLY, dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
-from .contract import Layer, Shape, Tree, check_names
+from .contract import Layer, Shape, Tree, check_names, set_number
 from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
-from .values import by_value
+from .values import by_value, describe
 
 REBUILD = "Use the parameters that fnet.init made for this model and this input shape"
 
@@ -58,13 +59,15 @@ class dense(Layer):
     bias_init: Initializer = zeros
 
     def __post_init__(self) -> None:
-        if isinstance(self.units, bool) or not isinstance(self.units, int) or self.units < 1:
+        units = self.units
+        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
             raise ValueError(
-                f"`units` of dense must be an integer of at least 1, got {self.units!r}. "
+                f"`units` of dense must be an integer of at least 1, got {describe(units)}. "
                 f"Pass the number of outputs, such as dense(512)."
             )
-        object.__setattr__(self, "kernel_init", by_value(self.kernel_init))
-        object.__setattr__(self, "bias_init", by_value(self.bias_init))
+        object.__setattr__(self, "units", int(units))
+        for name in ("kernel_init", "bias_init"):
+            object.__setattr__(self, name, by_value(getattr(self, name), name))
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
         if not in_shape:
@@ -87,14 +90,14 @@ class dense(Layer):
         if jnp.shape(x)[-1:] != kernel.shape[:1]:
             raise LayerValueError(
                 f"expected input with {kernel.shape[0]} features in the last axis, got shape "
-                f"{x.shape}. Build the parameters with in_shape={x.shape[1:]}, "
+                f"{x.shape}. Build the parameters with in_shape={x.shape[1:] or x.shape}, "
                 f"or flatten the input first."
             )
-        if kernel.shape[1:] != (self.units,):
-            raise LayerValueError(
-                f"expected a kernel of shape ({x.shape[-1]}, {self.units}), got {kernel.shape}. "
-                f"{REBUILD}."
-            )
+        for name, shape in {"kernel": (x.shape[-1], self.units), "bias": (self.units,)}.items():
+            if name in params and params[name].shape != shape:
+                raise LayerValueError(
+                    f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}."
+                )
         y = floating(x, kernel.dtype) @ kernel
         return (y + along_last(params["bias"], y) if self.use_bias else y), state
 
@@ -118,7 +121,7 @@ class reshape(Layer):
         shape: the new shape without the batch axis; one entry may be -1.
 
     Raises:
-        ValueError: later, an input that has not as many entries as `shape`.
+        ValueError: a `shape` that is none; later, an input that has not as many entries.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -130,7 +133,15 @@ class reshape(Layer):
     shape: Shape
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        shape = self.shape
+        if not isinstance(shape, (tuple, list)) or not all(
+            isinstance(n, (int, np.integer)) and (n >= 0 or n == -1) for n in shape
+        ):
+            raise ValueError(
+                f"`shape` of reshape must be a tuple of integers, one of which may be -1, got "
+                f"{shape!r}. Leave the batch axis out: reshape((28, 28, 1))."
+            )
+        object.__setattr__(self, "shape", tuple(map(int, shape)))
 
     def out_shape(self, in_shape: Shape) -> Shape:
         size, known = math.prod(in_shape), math.prod(n for n in self.shape if n != -1)
@@ -138,8 +149,8 @@ class reshape(Layer):
         out_shape = tuple(rest if n == -1 else n for n in self.shape)
         if math.prod(out_shape) != size or self.shape.count(-1) > 1:
             raise LayerValueError(
-                f"expected samples of shape {self.shape}, got {in_shape} with {size} entries. "
-                f"Give a shape whose product is {size}."
+                f"expected samples that fit into {self.shape}, got shape {in_shape} with {size} "
+                f"entries. Give a shape of as many, with one -1 at most."
             )
         return out_shape
 
@@ -162,6 +173,9 @@ class rescale(Layer):
         scale, offset: numbers, such as `rescale(1 / 255)` for [0, 1] or
             `rescale(1 / 127.5, offset=-1)` for [-1, 1].
 
+    Raises:
+        ValueError, TypeError: a scale or offset that is no finite number.
+
     Example:
         >>> import jax.numpy as jnp, fnet
         >>> net = fnet.rescale(1 / 255)
@@ -171,6 +185,10 @@ class rescale(Layer):
 
     scale: float
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "offset"):
+            set_number(self, name, fix="For an array of them write a function x -> y.")
 
     def apply(
         self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
@@ -203,11 +221,7 @@ class dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise ValueError(
-                f"`rate` of dropout must be in [0, 1), got {self.rate!r}. "
-                f"It is the fraction dropped: dropout(0.2) keeps four of five."
-            )
+        set_number(self, "rate", 0, 1, "It is the fraction dropped: dropout(0.2) keeps 4 of 5.")
 
     def apply(
         self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool

@@ -1,19 +1,31 @@
 """What one does with a model: make its parameters, apply it, ask for its shapes."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .combinators import Combinator
 from .contract import Layer, Shape, Tree, as_layer
-from .errors import inside
+from .errors import LayerError, inside
+from .values import describe
 
 
-def root(net: Layer) -> AbstractContextManager[None]:
-    """A model that is a single layer is named in errors; a combinator names its layers itself."""
-    return nullcontext() if isinstance(net, Combinator) else inside(net.name)
+@contextmanager
+def root(net: Layer) -> Iterator[None]:
+    """Name the model where no layer in it has named itself."""
+    if not isinstance(net, Combinator):
+        with inside(net.name):
+            yield
+        return
+    try:
+        yield
+    except LayerError as error:
+        error.path = error.path or [net.name]
+        raise
 
 
 @partial(jax.jit, static_argnums=(0, 2))
@@ -126,7 +138,7 @@ def forward(
         >>> y.shape, state
         ((8, 100), {})
     """
-    net = as_layer(net, "net")
+    net, key = as_layer(net, "net"), key if key is None else check_key(key)
     with root(net):
         return net.apply(params, state, jnp.asarray(x), key, True)
 
@@ -152,11 +164,11 @@ def output_shape(net: Layer, in_shape: Shape) -> Shape:
     net, in_shape = as_layer(net, "net"), check_shape(in_shape)
     shapes = []
 
-    def init(key: jax.Array) -> None:
+    def init() -> None:
         with root(net):
-            shapes.append(net.init(key, in_shape)[2])
+            shapes.append(net.init(jax.random.key(0), in_shape)[2])
 
-    jax.eval_shape(init, jax.random.key(0))
+    jax.eval_shape(init)
     return shapes[0]
 
 
@@ -174,15 +186,22 @@ def count_params(params: Tree) -> int:
 def check_key(key: jax.Array) -> jax.Array:
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise TypeError(
-            f"`key` must be a typed random key, got {key!r}. Make one with jax.random.key(0)."
+            f"`key` must be a typed random key, got {describe(key)}. Make one: jax.random.key(0)."
+        )
+    if key.shape:
+        raise TypeError(
+            f"`key` must be one key, got keys of shape {key.shape}. Use jax.vmap over them."
         )
     return key
 
 
 def check_shape(in_shape: Shape) -> Shape:
-    if not isinstance(in_shape, tuple) or not all(isinstance(n, int) for n in in_shape):
-        raise TypeError(
-            f"`in_shape` must be a tuple of integers without the batch axis, got {in_shape!r}. "
-            f"Write (784,) for vectors, (28, 28) for images."
-        )
-    return in_shape
+    fix = "Write (784,) for vectors, (28, 28) for images, without the batch axis."
+    kinds = (int, np.integer)
+    if not isinstance(in_shape, tuple) or not all(
+        isinstance(n, kinds) and not isinstance(n, bool) for n in in_shape
+    ):
+        raise TypeError(f"`in_shape` must be a tuple of integers, got {in_shape!r}. {fix}")
+    if not all(n > 0 for n in in_shape):
+        raise ValueError(f"`in_shape` must have no axis below 1, got {in_shape}. {fix}")
+    return tuple(map(int, in_shape))

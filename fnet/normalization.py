@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .contract import Layer, Shape, Tree, check_names
+from .contract import Layer, Shape, Tree, check_names, set_number
 from .errors import LayerValueError
 from .layers import REBUILD, along_last, floating
 
@@ -16,18 +16,24 @@ def normalize(
     x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float, params: Tree
 ) -> jax.Array:
     """scale (x - mean) / sqrt(variance + epsilon) + bias, the parameters along the last axis."""
-    check_names("parameters", params, ("scale", "bias"), REBUILD + ".")
-    check_features(params["scale"], x)
     scale, bias = along_last(params["scale"], x), along_last(params["bias"], x)
     return (x - mean) * lax.rsqrt(variance + epsilon) * scale + bias
 
 
-def check_features(vector: jax.Array, x: jax.Array) -> None:
-    if x.shape[-1:] != vector.shape:
-        raise LayerValueError(
-            f"expected input with {vector.shape[0]} features in the last axis, got shape "
-            f"{x.shape}. Build the parameters with in_shape={x.shape[1:]}."
-        )
+def check_vectors(what: str, tree: Tree, names: tuple[str, ...], fix: str, x: jax.Array) -> None:
+    """Refuse a tree that does not hold one number a feature of `x` under each name."""
+    check_names(what, tree, names, fix)
+    for name in names:
+        if x.shape[-1:] != tree[name].shape:
+            raise LayerValueError(
+                f"expected input with {tree[name].size} features in the last axis, as `{name}` "
+                f"has, got shape {x.shape}. Build the parameters with in_shape={x.shape[1:]}."
+            )
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """At least float32: the square of a float16 above 256 is infinite."""
+    return floating(x).astype(jnp.float32) if x.dtype.itemsize < 4 else floating(x)
 
 
 def scale_and_bias(in_shape: Shape) -> Tree:
@@ -82,12 +88,8 @@ class batch_norm(Layer):
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                f"`momentum` of batch_norm must be in [0, 1), got {self.momentum!r}. "
-                f"0.99 remembers about the last hundred batches."
-            )
-        check_epsilon(self)
+        set_number(self, "momentum", 0, 1, "0.99 remembers about the last hundred batches.")
+        set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
         params = scale_and_bias(in_shape)
@@ -97,19 +99,24 @@ class batch_norm(Layer):
     def apply(
         self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
     ) -> tuple[jax.Array, Tree]:
+        check_vectors("parameters", params, ("scale", "bias"), f"{REBUILD}.", x)
         fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
-        check_names("running statistics", state, ("mean", "variance"), fix)
-        x = floating(x)
-        check_features(state["mean"], x)
+        check_vectors("running statistics", state, ("mean", "variance"), fix, x)
+        dtype, x = floating(x).dtype, wide(x)
         if not training:
             mean, variance = along_last(state["mean"], x), along_last(state["variance"], x)
-            return normalize(x, mean, variance, self.epsilon, params), state
+            return normalize(x, mean, variance, self.epsilon, params).astype(dtype), state
+        if x.ndim < 2:
+            raise LayerValueError(
+                f"expected a batch in training, (batch, ..., features), got shape {x.shape}. "
+                f"Statistics of one sample are of no use: do not vmap over samples."
+            )
         mean, variance = moments(x, range(x.ndim - 1))
         state = {
             "mean": self.moved(state["mean"], mean),
             "variance": self.moved(state["variance"], variance),
         }
-        return normalize(x, mean, variance, self.epsilon, params), state
+        return normalize(x, mean, variance, self.epsilon, params).astype(dtype), state
 
     def moved(self, running: jax.Array, batch: jax.Array) -> jax.Array:
         batch = batch.reshape(running.shape).astype(running.dtype)
@@ -142,7 +149,7 @@ class layer_norm(Layer):
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_epsilon(self)
+        set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
         return scale_and_bias(in_shape), {}, in_shape
@@ -150,13 +157,6 @@ class layer_norm(Layer):
     def apply(
         self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
     ) -> tuple[jax.Array, Tree]:
-        x = floating(x)
-        return normalize(x, *moments(x, (-1,)), self.epsilon, params), state
-
-
-def check_epsilon(layer: batch_norm | layer_norm) -> None:
-    if not layer.epsilon >= 0:
-        raise ValueError(
-            f"`epsilon` of {layer.name} must be at least 0, got {layer.epsilon!r}. "
-            f"The default of 1e-3 suits most data."
-        )
+        check_vectors("parameters", params, ("scale", "bias"), f"{REBUILD}.", x)
+        dtype, x = floating(x).dtype, wide(x)
+        return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state

@@ -9,7 +9,7 @@ from .contract import Layer, Shape, Tree, as_layer
 from .model import check_key, check_shape, init_trees
 from .optimizer import Optimizer
 from .optimizers import OPTIMIZERS
-from .values import resolve
+from .values import describe, resolve
 
 
 @jax.tree_util.register_dataclass
@@ -78,7 +78,7 @@ def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
     if isinstance(optimizer, type) or not hasattr(optimizer, "update"):
         name = getattr(optimizer, "__name__", "rmsprop")
         raise TypeError(
-            f"`optimizer` must be an optimizer or the name of one, got {optimizer!r}. "
+            f"`optimizer` must be an optimizer or the name of one, got {describe(optimizer)}. "
             f"Pass fnet.{name}(learning_rate) or {name!r}."
         )
     return optimizer
@@ -87,7 +87,7 @@ def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
 def check_state(state: TrainState) -> TrainState:
     if not isinstance(state, TrainState):
         raise TypeError(
-            f"`state` must be a TrainState, got {type(state).__name__}. "
+            f"`state` must be a TrainState, got {describe(state)}. "
             f"Make it with fnet.train_state(net, optimizer, key, in_shape)."
         )
     return state

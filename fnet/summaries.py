@@ -49,10 +49,10 @@ def summary(net: Layer, in_shape: Shape) -> str:
         total     (10,)             407,050   1,628,200          814,090
     """
     net = as_layer(net, "net")
-    total, *layers = rows("total", net, check_shape(in_shape), depth=-1)
+    whole, *layers = rows(net.name, net, check_shape(in_shape), depth=-1)
     header = ("layer", "output shape", "parameters", "bytes", "FLOPs a sample")
     cells: list[tuple[str, ...]] = [header]
-    for row in [*layers, total]:
+    for row in [*(layers or [whole]), whole._replace(name="total")]:
         cells.append((row.name, str(row.out_shape), *(f"{n:,}" for n in row[2:])))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
@@ -66,7 +66,7 @@ def summary(net: Layer, in_shape: Shape) -> str:
 
 def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
     """The layer's own row, then those of the layers in it."""
-    params, state = jax.eval_shape(lambda key: layer.init(key, in_shape)[:2], jax.random.key(0))
+    params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[:2])
     x = jax.ShapeDtypeStruct((1, *in_shape), float)
     program = jax.jit(lambda params, state, x: layer.apply(params, state, x, None, False)[0])
     cost = program.lower(params, state, x).cost_analysis() or {}

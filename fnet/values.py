@@ -27,10 +27,22 @@ class Partial:
         return f"partial({', '.join(shown)})"
 
 
-def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
+def by_value(function: Callable[..., Any], argument: str) -> Callable[..., Any]:
     """The function itself, or the value-equal twin of a `functools.partial`."""
+    if not callable(function):
+        raise TypeError(
+            f"`{argument}` must be a function, got {describe(function)}. Pass one itself."
+        )
     if isinstance(function, functools.partial):
-        return Partial(function.func, function.args, tuple(sorted(function.keywords.items())))
+        keywords = tuple(sorted(function.keywords.items()))
+        function = Partial(function.func, function.args, keywords)
+    try:
+        hash(function)
+    except TypeError:
+        raise TypeError(
+            f"`{argument}` must be hashable, got {name_of(function)} with an array or a list in "
+            f"it. Pass a function defined with def that holds the array."
+        ) from None
     return function
 
 
@@ -42,11 +54,20 @@ def name_of(function: Callable[..., Any]) -> str:
 def resolve(argument: str, value: Any, known: Mapping[str, Any]) -> Any:
     """What `value` names in `known`, or `value` itself where it is no string."""
     if callable(value):
-        return by_value(value)
+        return by_value(value, argument)
     if isinstance(value, str) and value in known:
         return known[value]
     error = ValueError if isinstance(value, str) else TypeError
     raise error(
         f"`{argument}` must be a function or one of {', '.join(map(repr, sorted(known)))}, "
-        f"got {value!r}. Check the spelling, or pass the function itself."
+        f"got {describe(value)}. Check the spelling, or pass the function itself."
     )
+
+
+def describe(value: Any) -> str:
+    """A few words for an error message: never the numbers of an array."""
+    if hasattr(value, "shape"):
+        return f"an array of shape {value.shape}"
+    if value is None or isinstance(value, (str, int, float)):
+        return repr(value)
+    return name_of(value) if callable(value) else f"a {type(value).__name__}"

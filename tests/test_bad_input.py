@@ -44,8 +44,8 @@ DATA_CASES = [
     ("empty", (X[:0], Y[:0]), LOSS, ValueError,
      r"`x` of `data` must hold at least one sample, got shape \(0, 4, 4\)"),
     ("no pair", X, LOSS, TypeError, r"`data` must be a pair of arrays \(x, y\), got an array of"),
-    ("three", (X, Y, Y), LOSS, TypeError, r"`data` must be a pair of arrays \(x, y\), got tuple"),
-    ("a dict", {"x": X, "y": Y}, LOSS, TypeError, r"`data` must be a pair of arrays .* got dict"),
+    ("three", (X, Y, Y), LOSS, TypeError, r"`data` must be a pair of arrays \(x, y\), got a tuple"),
+    ("a dict", {"x": X, "y": Y}, LOSS, TypeError, r"`data` must be a pair of arrays .* got a dict"),
     ("unknown loss", (X, Y), "mse", ValueError,
      r"`loss` must be a function or one of 'binary_crossentropy', .*'mean_squared_error'.*, got "
      r"'mse'\. Check the spelling"),
@@ -120,7 +120,7 @@ def test_counts_and_validation(run, argument, value, words, compilations):
 
 @pytest.mark.parametrize("run", [fit, train])
 def test_parameters_are_no_state(run):
-    with pytest.raises(TypeError, match=r"`state` must be a TrainState, got dict\. Make it with"):
+    with pytest.raises(TypeError, match=r"`state` must be a TrainState, got a dict\. Make it with"):
         run(NET, STATE.params, (X, Y), loss=LOSS)
 
 

@@ -14,15 +14,11 @@ import pytest
 import tables
 from hypothesis import given, settings, strategies as st
 from jax.test_util import check_grads
+from problems import enable_x64
 from tables import ACTIVATIONS, LAYERS
 
 import fnet
 from fnet import initializers
-
-try:
-    enable_x64 = jax.enable_x64
-except AttributeError:  # until jax 0.8
-    enable_x64 = jax.experimental.enable_x64
 
 each_layer = pytest.mark.parametrize("row", LAYERS, ids=[row.name for row in LAYERS])
 ALONE = {"everything"} | {function.__name__ for function in ACTIVATIONS}
@@ -37,6 +33,7 @@ def rng(key):
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
+@functools.cache
 def shapes_of(row):
     """Parameters and state of a layer of the table as shapes, so that nothing is compiled."""
     net = row.factory()
@@ -225,7 +222,10 @@ def test_random_models(model, batch):
             ),
             "parallel(partial(elu, alpha=2.0), batch_norm(momentum=0.9), merge=sum)",
         ),
-        (fnet.sequential(fnet.rescale(2, offset=-1), jnp.tanh), "sequential(rescale(2, -1), tanh)"),
+        (
+            fnet.sequential(fnet.rescale(2, offset=-1), jnp.tanh),
+            "sequential(rescale(2.0, -1.0), tanh)",
+        ),
         (fnet.sequential(lambda x: x), "sequential(lambda)"),
     ],
 )

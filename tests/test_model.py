@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fnet
+from fnet import initializers
 
 equal = chex.assert_trees_all_equal
 close = partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
@@ -92,7 +93,7 @@ def test_names_are_numbered_like_those_of_keras():
             {"scale": (3,), "bias": (3,)},
             {"mean": (3,), "variance": (3,)},
         ),
-        (fnet.layer(lambda key, in_shape: ({"w": jnp.ones(2)}, (2,)), None), {"w": (2,)}, {}),
+        (fnet.layer(lambda key, in_shape: ({"w": jnp.ones(2)}, (2,)), max), {"w": (2,)}, {}),
         (fnet.sequential(), {}, {}),
         (fnet.sequential(fnet.relu, fnet.sequential(fnet.flatten)), {}, {}),
     ],
@@ -234,10 +235,12 @@ def refused(error, message):
 @pytest.mark.parametrize(
     "value, received",
     [
-        (3, "3. For a layer of that many units write dense(3)."),
-        (None, "None. Make one of your own with fnet.layer(init, apply)."),
-        ("relu", "'relu'. Make one of your own with fnet.layer(init, apply)."),
-        (fnet.dense, "<class 'fnet.layers.dense'>. Call it: dense(...)."),
+        (3, "3. A dense layer of 512 units is fnet.dense(512)."),
+        (None, "None. A dense layer of 512 units is fnet.dense(512)."),
+        ("relu", "'relu'. Layers have no names here: write fnet.relu."),
+        ([fnet.relu], "a list. Write fnet.sequential(*layers)."),
+        ({"kernel": X}, "a dict. A dense layer of 512 units is fnet.dense(512)."),
+        (fnet.dense, "dense. Call it: dense(...)."),
     ],
 )
 def test_what_is_no_layer(value, received):
@@ -273,7 +276,7 @@ NAN = float("nan")
             fnet.dropout,
             "rate",
             [-0.1, 1, 20, NAN],
-            "be in [0, 1), got {}. It is the fraction dropped: dropout(0.2) keeps four of five.",
+            "be in [0, 1), got {}. It is the fraction dropped: dropout(0.2) keeps 4 of 5.",
         ),
         (
             fnet.batch_norm,
@@ -286,7 +289,7 @@ NAN = float("nan")
                 layer,
                 "epsilon",
                 [-1e-3, NAN],
-                "be at least 0, got {}. The default of 1e-3 suits most data.",
+                "be in [0, inf), got {}. The default of 1e-3 suits most data.",
             )
             for layer in (fnet.batch_norm, fnet.layer_norm)
         ),
@@ -309,18 +312,38 @@ def test_in_shape_that_is_none(in_shape):
     ):
         with refused(
             TypeError,
-            f"`in_shape` must be a tuple of integers without the batch axis, got {in_shape!r}. "
-            "Write (784,) for vectors, (28, 28) for images.",
+            f"`in_shape` must be a tuple of integers, got {in_shape!r}. "
+            "Write (784,) for vectors, (28, 28) for images, without the batch axis.",
         ):
             call()
 
 
-@pytest.mark.parametrize("key", [0, None, np.uint32([0, 1]), jax.random.PRNGKey(0)])
-def test_key_that_is_none(key):
-    with refused(
-        TypeError, f"`key` must be a typed random key, got {key!r}. Make one with jax.random.key(0)"
-    ):
+@pytest.mark.parametrize("in_shape", [(0,), (3, -1)])
+def test_in_shape_with_an_axis_that_is_none(in_shape):
+    with refused(ValueError, f"`in_shape` must have no axis below 1, got {in_shape}. Write"):
+        fnet.init(fnet.dense(2), KEY, in_shape)
+
+
+@pytest.mark.parametrize(
+    "key, received",
+    [
+        (0, "0"),
+        ("0", "'0'"),
+        (np.uint32([0, 1]), "an array of shape (2,)"),
+        (jax.random.PRNGKey(0), "an array of shape (2,)"),
+    ],
+)
+def test_key_that_is_none(key, received):
+    message = f"`key` must be a typed random key, got {received}. Make one: jax.random.key(0)"
+    with refused(TypeError, message):
         fnet.init(fnet.dense(2), key, (3,))
+    with refused(TypeError, message):
+        fnet.forward(fnet.dense(2), weights(3, 2), {}, X, key)
+
+
+def test_many_keys():
+    with refused(TypeError, "`key` must be one key, got keys of shape (3,). Use jax.vmap over"):
+        fnet.init(fnet.dense(2), jax.random.split(KEY, 3), (3,))
 
 
 @pytest.mark.parametrize("layer", [fnet.dense(2), fnet.batch_norm(), fnet.layer_norm()])
@@ -364,8 +387,7 @@ def test_features_that_do_not_match_the_kernel():
 def test_errors_name_the_way_to_the_layer(net, params, path):
     with refused(
         ValueError,
-        f"{path}: expected input with 3 features in the last axis, got shape (2, 28, 28). "
-        "Build the parameters with in_shape=(28, 28)",
+        f"{path}: expected input with 3 features in the last axis",
     ):
         fnet.apply(net, params, numbers(2, 28, 28))
 
@@ -386,8 +408,8 @@ def test_errors_name_the_way_to_the_layer(net, params, path):
         (
             {"dense": weights(3, 2), "dense_1": weights(2, 4), "dense_2": weights(4, 4)},
             TypeError,
-            "expected parameters of the layers ['dense', 'relu', 'dense_1'], got ['dense_2']. "
-            + THOSE,
+            "sequential: expected parameters of the layers ['dense', 'relu', 'dense_1'], got "
+            f"['dense_2']. {THOSE}",
         ),
         (
             {"dense": weights(3, 2), "dense_1": weights(2, 5)},
@@ -395,18 +417,24 @@ def test_errors_name_the_way_to_the_layer(net, params, path):
             f"dense_1: expected a kernel of shape (2, 4), got (2, 5). {REBUILD}",
         ),
         (
+            {"dense": weights(3, 2), "dense_1": weights(2, 4) | {"bias": jnp.zeros(1)}},
+            ValueError,
+            f"dense_1: expected a bias of shape (4,), got (1,). {REBUILD}",
+        ),
+        (
             [weights(3, 2), weights(2, 4)],
             TypeError,
-            f"expected parameters of the layers ['dense', 'relu', 'dense_1'], got list. {THOSE}",
+            "sequential: expected parameters of the layers ['dense', 'relu', 'dense_1'], got "
+            f"a list. {THOSE}",
         ),
         (
             None,
             TypeError,
-            "expected parameters of the layers ['dense', 'relu', 'dense_1'], got NoneType. "
-            + THOSE,
+            "sequential: expected parameters of the layers ['dense', 'relu', 'dense_1'], got "
+            f"None. {THOSE}",
         ),
     ],
-    ids=["layer_missing", "bias_missing", "too_much", "other_units", "list", "none"],
+    ids=["layer_missing", "bias_missing", "too_much", "other_units", "bias", "list", "none"],
 )
 def test_parameters_of_another_model(params, error, message):
     with refused(error, message):
@@ -414,9 +442,7 @@ def test_parameters_of_another_model(params, error, message):
 
 
 def test_parameters_of_a_bare_layer_that_are_no_dict():
-    with refused(
-        TypeError, f"dense: expected parameters ['bias', 'kernel'], got NoneType. {REBUILD}"
-    ):
+    with refused(TypeError, f"dense: expected parameters ['bias', 'kernel'], got None. {REBUILD}"):
         fnet.apply(fnet.dense(2), None, X)
 
 
@@ -432,13 +458,14 @@ def test_parameters_of_a_bare_layer_that_are_no_dict():
         (
             {"batch_norm_1": {}},
             TypeError,
-            f"expected model state of the layers ['batch_norm'], got ['batch_norm_1']. {THOSE}",
+            "sequential: expected model state of the layers ['batch_norm'], got "
+            f"['batch_norm_1']. {THOSE}",
         ),
         (
             {"batch_norm": {"mean": jnp.zeros(4), "variance": jnp.ones(4)}},
             ValueError,
-            "batch_norm: expected input with 4 features in the last axis, got shape (2, 3). "
-            "Build the parameters with in_shape=(3,).",
+            "batch_norm: expected input with 4 features in the last axis, as `mean` has, got "
+            "shape (2, 3). Build the parameters with in_shape=(3,).",
         ),
     ],
     ids=["missing", "other_names", "other_features"],
@@ -469,8 +496,8 @@ def test_dropout_in_training_without_a_key():
 @pytest.mark.parametrize("shape", [(4, 4), (4, -1), (-1, -1), (0, -1)])
 def test_reshape_that_does_not_fit(shape):
     message = (
-        f"reshape: expected samples of shape {shape}, got (3,) with 3 entries. "
-        "Give a shape whose product is 3."
+        f"reshape: expected samples that fit into {shape}, got shape (3,) with 3 entries. "
+        "Give a shape of as many, with one -1 at most."
     )
     with refused(ValueError, message):
         fnet.output_shape(fnet.reshape(shape), (3,))
@@ -518,16 +545,9 @@ def broken(x):
         (lambda: fnet.init(fnet.sequential(broken), KEY, (3,)), RuntimeError, ["broken"]),
         (lambda: fnet.output_shape(broken, (3,)), RuntimeError, ["broken"]),
         (
-            lambda: fnet.init(fnet.layer(lambda key, in_shape: broken(key), None), KEY, (3,)),
+            lambda: fnet.init(fnet.layer(lambda key, in_shape: broken(key), max), KEY, (3,)),
             RuntimeError,
             ["layer"],
-        ),
-        (
-            lambda: fnet.init(
-                fnet.sequential(fnet.parallel(fnet.dense(2), fnet.flatten)), KEY, (2, 3)
-            ),
-            TypeError,
-            ["parallel"],
         ),
     ],
 )
@@ -536,3 +556,59 @@ def test_errors_of_the_users_own_carry_the_layers_names(call, error, layers):
         call()
     notes = [note for note in caught.value.__notes__ if note.startswith("raised in layer")]
     assert notes == [f"raised in layer `{name}`" for name in layers]
+
+
+def test_outputs_that_do_not_merge():
+    net = fnet.sequential(fnet.parallel(fnet.dense(2), fnet.flatten))
+    with refused(
+        ValueError,
+        "parallel: expected outputs that concatenate can merge, got shapes [(2, 2), (6,)].",
+    ):
+        fnet.init(net, KEY, (2, 3))
+    with refused(ValueError, "parallel must have at least one layer, got none."):
+        fnet.parallel()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda array: fnet.sequential(partial(jnp.add, array)),
+        lambda array: fnet.dense(3, kernel_init=partial(initializers.normal, stddev=array)),
+    ],
+)
+def test_arrays_are_no_part_of_a_model(build):
+    with pytest.raises(TypeError, match="must be hashable, got .* with an array or a list in it"):
+        build(jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    "build, argument",
+    [
+        (lambda: fnet.layer(3, 4), "init"),
+        (lambda: fnet.dense(3, kernel_init="he_normal"), "kernel_init"),
+        (lambda: fnet.parallel(fnet.relu, merge="sum"), "merge"),
+    ],
+)
+def test_functions_that_are_none(build, argument):
+    with refused(TypeError, f"`{argument}` must be a function, got "):
+        build()
+
+
+@pytest.mark.parametrize("value", ["0.5", None, True, jnp.ones(2)])
+def test_numbers_that_are_none(value):
+    for build in (fnet.dropout, fnet.rescale):
+        with pytest.raises(TypeError, match=r"` of \w+ must be a number, got "):
+            build(value)
+
+
+@pytest.mark.parametrize("shape", [3, (2.0, 3), (-2, -3), "28"])
+def test_reshape_to_what_is_no_shape(shape):
+    with refused(ValueError, "`shape` of reshape must be a tuple of integers, one of which may"):
+        fnet.reshape(shape)
+
+
+def test_batch_norm_of_one_sample():
+    net = fnet.sequential(fnet.batch_norm())
+    params, state = fnet.init(net, KEY, (3,)), fnet.init_state(net, (3,))
+    with refused(ValueError, "batch_norm: expected a batch in training, (batch, ..., features)"):
+        fnet.forward(net, params, state, X[0])
