@@ -1,8 +1,8 @@
 """What one does with a model: make its parameters, apply it, ask for its shapes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from .combinators import Combinator
 from .contract import Layer, Shape, Tree, as_layer
 from .errors import LayerError, inside
 from .values import describe
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -28,12 +30,30 @@ def root(net: Layer) -> Iterator[None]:
         raise
 
 
-@partial(jax.jit, static_argnums=(0, 2))
+def compiled_once(function: Callable[..., T], static_argnums: tuple[int, ...]) -> Callable[..., T]:
+    """`jax.jit` for a program that runs once, which is not worth optimising.
+
+    Measured on the 784-512-10 model and a CPU: 0.35 s instead of 1.3 s for `init`, same bits.
+    """
+    inside = jax.jit(function, static_argnums=static_argnums)
+    options = {"xla_backend_optimization_level": 0}  # JAX takes them for an outermost jit only
+    outside = jax.jit(function, static_argnums=static_argnums, compiler_options=options)
+
+    def call(*arguments: Any) -> T:
+        traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # as all arrays are within a jit
+        return (inside if traced else outside)(*arguments)
+
+    return call
+
+
 def init_trees(net: Layer, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree]:
-    """Parameters and state in one compiled program."""
+    """Parameters and state."""
     with root(net):
         params, state, _ = net.init(key, in_shape)
     return params, state
+
+
+compiled_init = compiled_once(init_trees, static_argnums=(0, 2))
 
 
 def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
@@ -57,7 +77,7 @@ def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
         >>> jax.tree.map(jnp.shape, fnet.init(net, jax.random.key(0), (28, 28)))
         {'dense': {'bias': (10,), 'kernel': (784, 10)}}
     """
-    return init_trees(as_layer(net, "net"), check_key(key), check_shape(in_shape))[0]
+    return compiled_init(as_layer(net, "net"), check_key(key), check_shape(in_shape))[0]
 
 
 def init_state(net: Layer, in_shape: Shape) -> Tree:
@@ -78,7 +98,7 @@ def init_state(net: Layer, in_shape: Shape) -> Tree:
         >>> fnet.init_state(fnet.sequential(fnet.batch_norm()), (1,))
         {'batch_norm': {'mean': Array([0.], dtype=float32), 'variance': Array([1.], dtype=float32)}}
     """
-    return init_trees(as_layer(net, "net"), jax.random.key(0), check_shape(in_shape))[1]
+    return compiled_init(as_layer(net, "net"), jax.random.key(0), check_shape(in_shape))[1]
 
 
 def apply(net: Layer, params: Tree, x: jax.Array, state: Tree | None = None) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .contract import Layer, Shape, Tree, as_layer
-from .model import check_key, check_shape, init_trees
+from .model import check_key, check_shape, compiled_once, init_trees
 from .optimizer import Optimizer
 from .optimizers import OPTIMIZERS
 from .values import describe, resolve
@@ -60,16 +60,23 @@ def train_state(
         >>> int(state.step), fnet.count_params(state.params)
         (0, 3)
     """
-    params, model_state = init_trees(as_layer(net, "net"), check_key(key), check_shape(in_shape))
-    optimizer = as_optimizer(optimizer)
+    net, optimizer = as_layer(net, "net"), as_optimizer(optimizer)
+    return compiled_start(net, optimizer, check_key(key), check_shape(in_shape))
+
+
+def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Shape) -> TrainState:
+    params, model_state = init_trees(net, key, in_shape)
     return TrainState(
         params=params,
         model_state=model_state,
-        optimizer=jax.tree.map(jnp.asarray, optimizer),
+        optimizer=optimizer,
         opt_state=optimizer.init(params),
         key=jax.random.fold_in(key, 2**32 - 1),  # the layers' keys are folded in from 0 on
         step=jnp.zeros((), jnp.int32),
     )
+
+
+compiled_start = compiled_once(start, static_argnums=(0, 3))
 
 
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:

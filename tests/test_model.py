@@ -26,6 +26,21 @@ def weights(features, units):
     return {"kernel": numbers(features, units), "bias": numbers(units)}
 
 
+def test_init_takes_part_in_any_transformation():
+    net = fnet.sequential(fnet.dense(2))
+    key = jax.random.key(0)
+    plain = fnet.init(net, key, (3,))
+    equal(jax.jit(lambda: fnet.init(net, key, (3,)))(), plain)
+    equal(jax.jit(lambda key: fnet.init(net, key, (3,)))(key), plain)
+    many = jax.vmap(lambda key: fnet.init(net, key, (3,)))(key[None])
+    equal(jax.tree.map(lambda a: a[0], many), plain)
+    many = jax.jit(jax.vmap(lambda key: fnet.init(net, key, (3,))))(key[None])
+    equal(jax.tree.map(lambda a: a[0], many), plain)
+    slope = jax.grad(lambda x: x * fnet.init(net, key, (3,))["dense"]["kernel"].sum())(1.0)
+    assert slope == plain["dense"]["kernel"].sum()
+    equal(jax.eval_shape(lambda: fnet.init(net, key, (3,))), jax.eval_shape(lambda: plain))
+
+
 def test_init_is_one_program_and_a_function_of_the_key(compilations):
     net = fnet.sequential(
         fnet.dense(4),
