@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .contract import Layer, Shape, Tree, as_layer
+from .contract import Built, Key, Layer, Output, Shape, Tree, as_layer
 from .errors import LayerTypeError, LayerValueError, inside
 from .values import Partial, by_value, describe, name_of
 
@@ -43,7 +43,7 @@ class Combinator(Layer):
             seen[layer.name] += 1
             yield f"{layer.name}_{number}" if number else layer.name, layer
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         params, state = {}, {}
 
         def call(index: int, name: str, layer: Layer, shape: Shape) -> Shape:
@@ -59,9 +59,7 @@ class Combinator(Layer):
         out_shape = self.connect_shapes(calls, in_shape)
         return params, state, out_shape
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         names = [name for name, _ in self.named()]
         check_known("parameters", params, names)
         check_known("model state", state, names)

@@ -24,6 +24,9 @@ from .values import Partial, by_value, describe, name_of
 
 Shape = tuple[int, ...]
 Tree = Any  # nested dicts of arrays
+Key = jax.Array | None  # None where there is no randomness
+Built = tuple[Tree, Tree, Shape]  # params, state, out_shape
+Output = tuple[jax.Array, Tree]  # y, state
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,13 +37,13 @@ class Layer(abc.ABC):
     def name(self) -> str:
         return type(self).__name__
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        """Parameters, state and the shape that comes out."""
         return {}, {}, in_shape
 
     @abc.abstractmethod
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]: ...
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        """The layer's output for a batch, and its new state."""
 
     def __repr__(self) -> str:
         shown = []
@@ -64,7 +67,7 @@ class Function(Layer):
     def name(self) -> str:
         return name_of(self.function)
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         batch = 2  # not 1: a squeeze would take the batch axis with it
         y = jax.eval_shape(self.function, jax.ShapeDtypeStruct((batch, *in_shape), float))
         if not isinstance(y, jax.ShapeDtypeStruct):
@@ -76,9 +79,7 @@ class Function(Layer):
             )
         return {}, {}, y.shape[1:]
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         return self.function(x), state
 
     def __repr__(self) -> str:
@@ -96,13 +97,11 @@ class Custom(Layer):
     def name(self) -> str:
         return "layer"
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         params, out_shape = self.init_function(key, in_shape)
         return params, {}, out_shape
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         return self.apply_function(params, x), state
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from .contract import Layer, Shape, Tree, check_names, set_number
+from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_number
 from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
 from .values import by_value, describe
@@ -19,6 +19,15 @@ REBUILD = "Use the parameters that fnet.init made for this model and this input 
 def along_last(vector: jax.Array, x: jax.Array) -> jax.Array:
     """`vector` with the rank and dtype of `x`, so that no promotion is implicit."""
     return vector.reshape((1,) * (x.ndim - 1) + vector.shape).astype(x.dtype)
+
+
+def features(in_shape: Shape) -> int:
+    if not in_shape:
+        raise LayerValueError(
+            "expected an input with a feature axis, got in_shape=() for each sample. "
+            "Give a single feature an axis of its own: in_shape=(1,)."
+        )
+    return in_shape[-1]
 
 
 def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
@@ -69,21 +78,14 @@ class dense(Layer):
         for name in ("kernel_init", "bias_init"):
             object.__setattr__(self, name, by_value(getattr(self, name), name))
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
-        if not in_shape:
-            raise LayerValueError(
-                "expected an input with a feature axis, got in_shape=() for each sample. "
-                "Give a single feature an axis of its own: in_shape=(1,)."
-            )
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         kernel_key, bias_key = jax.random.split(key)
-        params = {"kernel": self.kernel_init(kernel_key, (in_shape[-1], self.units))}
+        params = {"kernel": self.kernel_init(kernel_key, (features(in_shape), self.units))}
         if self.use_bias:
             params["bias"] = self.bias_init(bias_key, (self.units,))
         return params, {}, (*in_shape[:-1], self.units)
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         names = ("kernel", "bias") if self.use_bias else ("kernel",)
         check_names("parameters", params, names, REBUILD + ".")
         kernel = params["kernel"]
@@ -154,12 +156,10 @@ class reshape(Layer):
             )
         return out_shape
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         return {}, {}, self.out_shape(in_shape)
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         return x.reshape(x.shape[0], *self.out_shape(x.shape[1:])), state
 
 
@@ -190,9 +190,7 @@ class rescale(Layer):
         for name in ("scale", "offset"):
             set_number(self, name, fix="For an array of them write a function x -> y.")
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         return floating(x) * self.scale + self.offset, state
 
 
@@ -223,9 +221,7 @@ class dropout(Layer):
     def __post_init__(self) -> None:
         set_number(self, "rate", 0, 1, "It is the fraction dropped: dropout(0.2) keeps 4 of 5.")
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         if not training or self.rate == 0:
             return x, state
         if key is None:

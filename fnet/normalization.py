@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .contract import Layer, Shape, Tree, check_names, set_number
+from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_number
 from .errors import LayerValueError
-from .layers import REBUILD, along_last, floating
+from .layers import REBUILD, along_last, features, floating
 
 
 def normalize(
@@ -37,12 +37,8 @@ def wide(x: jax.Array) -> jax.Array:
 
 
 def scale_and_bias(in_shape: Shape) -> Tree:
-    if not in_shape:
-        raise LayerValueError(
-            "expected an input with a feature axis, got in_shape=() for each sample. "
-            "Give a single feature an axis of its own: in_shape=(1,)."
-        )
-    return {"scale": jnp.ones(in_shape[-1:]), "bias": jnp.zeros(in_shape[-1:])}
+    size = features(in_shape)
+    return {"scale": jnp.ones(size), "bias": jnp.zeros(size)}
 
 
 def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
@@ -91,14 +87,12 @@ class batch_norm(Layer):
         set_number(self, "momentum", 0, 1, "0.99 remembers about the last hundred batches.")
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         params = scale_and_bias(in_shape)
         state = {"mean": jnp.zeros(in_shape[-1:]), "variance": jnp.ones(in_shape[-1:])}
         return params, state, in_shape
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         check_vectors("parameters", params, ("scale", "bias"), f"{REBUILD}.", x)
         fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
         check_vectors("running statistics", state, ("mean", "variance"), fix, x)
@@ -151,12 +145,10 @@ class layer_norm(Layer):
     def __post_init__(self) -> None:
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
         return scale_and_bias(in_shape), {}, in_shape
 
-    def apply(
-        self, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None, training: bool
-    ) -> tuple[jax.Array, Tree]:
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         check_vectors("parameters", params, ("scale", "bias"), f"{REBUILD}.", x)
         dtype, x = floating(x).dtype, wide(x)
         return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state

@@ -50,12 +50,15 @@ class Objective:
         return ["loss", *map(name_of, self.metrics)]
 
     def values(self, y_true: jax.Array, output: jax.Array) -> dict[str, jax.Array]:
-        """Loss and metrics of each sample, `(batch,)` each, from the output of `body`."""
+        """Loss and metrics of each sample, `(batch,)` each, from the output of `body`.
+
+        In at least float32, whatever the model computes in, since they are to be added up.
+        """
         values = {"loss": self.loss(y_true, output)}
         if self.metrics:
             y_pred = self.activation(output)
             values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
-        return values
+        return {name: value.astype(float) for name, value in values.items()}
 
     def evaluate(
         self, params: Tree, model_state: Tree, batch: tuple[jax.Array, jax.Array]

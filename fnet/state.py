@@ -81,7 +81,7 @@ compiled_start = compiled_once(start, static_argnums=(0, 3))
 
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
     if isinstance(optimizer, str):
-        return resolve("optimizer", optimizer, OPTIMIZERS)()
+        return resolve("optimizer", optimizer, OPTIMIZERS, "an optimizer")()
     if isinstance(optimizer, type) or not hasattr(optimizer, "update"):
         name = getattr(optimizer, "__name__", "rmsprop")
         raise TypeError(

@@ -51,16 +51,16 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__).strip("<>")
 
 
-def resolve(argument: str, value: Any, known: Mapping[str, Any]) -> Any:
-    """What `value` names in `known`, or `value` itself where it is no string."""
+def resolve(argument: str, value: Any, known: Mapping[str, Any], kind: str = "a function") -> Any:
+    """What `value` names in `known`, or `value` itself where it is a function."""
     if callable(value):
         return by_value(value, argument)
     if isinstance(value, str) and value in known:
         return known[value]
     error = ValueError if isinstance(value, str) else TypeError
     raise error(
-        f"`{argument}` must be a function or one of {', '.join(map(repr, sorted(known)))}, "
-        f"got {describe(value)}. Check the spelling, or pass the function itself."
+        f"`{argument}` must be {kind} or one of {', '.join(map(repr, sorted(known)))}, "
+        f"got {describe(value)}. Check the spelling, or pass {kind}."
     )
 
 

@@ -161,7 +161,7 @@ def test_learning_rates(rate):
 
 
 def test_unknown_optimizer():
-    words = r"`optimizer` must be a function or one of 'adagrad', 'adam', .*, got 'rmspop'"
+    words = r"`optimizer` must be an optimizer or one of 'adagrad', 'adam', .*, got 'rmspop'"
     with pytest.raises(ValueError, match=words):
         start(optimizer="rmspop")
 

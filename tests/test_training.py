@@ -246,3 +246,15 @@ def test_predict_takes_bare_parameters_and_a_vmap_over_members():
 def test_one_probability_is_a_class_above_one_half():
     x = np.array([[-1.0], [2.0]], np.float32)
     assert fnet.predict_classes(fnet.sigmoid, {}, x).tolist() == [0, 1]
+
+
+def test_half_precision_parameters_train_and_keep_their_dtype():
+    net = classifier(8)
+    state = start(net)
+    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), state.params)
+    state = dataclasses.replace(state, params=half, opt_state=state.optimizer.init(half))
+    x, y = DATA
+    trained, history = fnet.train(net, state, (jnp.asarray(x, jnp.bfloat16), y), **RUN)
+    chex.assert_trees_all_equal_dtypes(trained.params, half)
+    chex.assert_type(history["loss"], jnp.float32)
+    assert history["loss"][-1] < history["loss"][0]
