@@ -82,6 +82,7 @@ def plot_predictions(
         2
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     images, labels, probabilities = map(np.asarray, (images, labels, probabilities))
     if not 0 < len(images) == len(labels) == len(probabilities):
@@ -92,7 +93,8 @@ def plot_predictions(
     names = class_names or [str(number) for number in range(probabilities.shape[-1])]
     columns = min(len(images), 5)
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.7 * columns, 2.1 * rows), layout="constrained")
+    layout = ConstrainedLayoutEngine(hspace=0.1)  # so that words stay with their own image
+    figure = Figure(figsize=(1.7 * columns, 2.3 * rows), layout=layout)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(images) :]:
         axes.remove()
