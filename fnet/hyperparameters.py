@@ -51,6 +51,7 @@ def pytree(cls: T) -> T:
     return cls
 
 
+@dataclass(frozen=True, eq=False)
 class Hyperparameters:
     """Checks the numbers of its subclass, and makes floats of them.
 
@@ -58,7 +59,7 @@ class Hyperparameters:
     """
 
     def __post_init__(self) -> None:
-        numbers = [f for f in fields(self) if not f.metadata.get("static")]  # type: ignore[arg-type]
+        numbers = [f for f in fields(self) if not f.metadata.get("static")]
         for f in numbers:
             value = getattr(self, f.name)
             if f.name == "learning_rate" and callable(value) and not isinstance(value, type):

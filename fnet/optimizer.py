@@ -11,7 +11,7 @@ be a schedule, `schedule(step) -> learning rate`.
 """
 
 import abc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -47,6 +47,7 @@ class AdamState(NamedTuple):
     mean_square: Tree  # like params
 
 
+@dataclass(frozen=True, eq=False)
 class Optimizer(Hyperparameters, abc.ABC):
     """What all optimizers share: state of zeros, the schedule, the lift from arrays to trees."""
 
@@ -65,7 +66,7 @@ class Optimizer(Hyperparameters, abc.ABC):
         self.check(grads, opt_state, params)
         step, *slots = opt_state
         rate = self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
-        optimizer = replace(self, learning_rate=rate)  # type: ignore[type-var]
+        optimizer = replace(self, learning_rate=rate)
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
             # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.
