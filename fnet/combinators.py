@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .contract import Built, Key, Layer, Output, Shape, Tree, as_layer
+from .contract import Built, Key, Layer, Output, Shape, Tree, abstract, as_layer
 from .errors import LayerTypeError, LayerValueError, inside
 from .values import Partial, by_value, describe, name_of
 
@@ -200,7 +200,7 @@ class parallel(Combinator):
 
     def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
         shapes = [call(in_shape) for call in calls]
-        outputs = [jax.ShapeDtypeStruct((1, *shape), float) for shape in shapes]
+        outputs = [abstract((1, *shape)) for shape in shapes]
         try:
             return jax.eval_shape(self.merge, outputs).shape[1:]
         except (TypeError, ValueError) as error:

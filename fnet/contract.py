@@ -17,6 +17,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .errors import LayerTypeError, LayerValueError
@@ -27,6 +28,11 @@ Tree = Any  # nested dicts of arrays
 Key = jax.Array | None  # None where there is no randomness
 Built = tuple[Tree, Tree, Shape]  # params, state, out_shape
 Output = tuple[jax.Array, Tree]  # y, state
+
+
+def abstract(shape: Shape) -> jax.ShapeDtypeStruct:
+    """Floats of this shape, for `jax.eval_shape`."""
+    return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +75,7 @@ class Function(Layer):
 
     def init(self, key: jax.Array, in_shape: Shape) -> Built:
         batch = 2  # not 1: a squeeze would take the batch axis with it
-        y = jax.eval_shape(self.function, jax.ShapeDtypeStruct((batch, *in_shape), float))
+        y = jax.eval_shape(self.function, abstract((batch, *in_shape)))
         if not isinstance(y, jax.ShapeDtypeStruct):
             raise LayerTypeError(f"expected a function that gives an array, got {describe(y)}.")
         if y.shape[:1] != (batch,):

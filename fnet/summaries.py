@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 
 from .combinators import Combinator
-from .contract import Layer, Shape, as_layer
+from .contract import Layer, Shape, abstract, as_layer
 from .model import check_shape, count_params, output_shape
 
 
@@ -67,7 +67,7 @@ def summary(net: Layer, in_shape: Shape) -> str:
 def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
     """The layer's own row, then those of the layers in it."""
     params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[:2])
-    x = jax.ShapeDtypeStruct((1, *in_shape), float)
+    x = abstract((1, *in_shape))
     program = jax.jit(lambda params, state, x: layer.apply(params, state, x, None, False)[0])
     cost = program.lower(params, state, x).cost_analysis() or {}
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
