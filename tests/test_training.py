@@ -236,7 +236,7 @@ def test_evaluate_and_predict_do_not_depend_on_the_batch_size(batch_size):
 
 def test_predict_takes_bare_parameters_and_a_vmap_over_members():
     net = fnet.sequential(fnet.flatten, fnet.dense(3), fnet.softmax)
-    x = DATA[0].astype(np.float32)
+    x = DATA[0].astype(np.float32) / 255
     params = jax.vmap(lambda key: fnet.init(net, key, (4, 4)))(jax.random.split(jax.random.key(0)))
     members = jax.vmap(lambda params: fnet.predict(net, params, x))(params)
     chex.assert_shape(members, (2, 50, 3))
