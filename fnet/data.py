@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .checks import check_batch_size, check_count, check_data
+
 ROUNDS = 6  # 4 show in a chi-squared test of the orders of 4 items, 5 do not
 
 
@@ -36,11 +38,14 @@ def index_shuffle(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
 
     Args:
         key: a typed key.
-        index: integers in [0, size), of any shape.
-        size: how many there are, up to 2^31.
+        index: integers in [0, size), of any shape; others are taken as the nearest of them.
+        size: how many there are, 1 to 2^31.
 
     Returns:
         int32 of the shape of `index`.
+
+    Raises:
+        ValueError: `size` below 1.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -51,7 +56,8 @@ def index_shuffle(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
     Source: Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 3 (cycle
     walking) and 4 (Feistel); the hash is the finalizer of Appleby's MurmurHash3.
     """
-    return feistel(round_keys(key), index, size)
+    last = check_count("size", size) - 1
+    return feistel(round_keys(key), jnp.clip(index, 0, last), size)
 
 
 def round_keys(key: jax.Array) -> jax.Array:
@@ -115,18 +121,22 @@ def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) ->
 
 
 def batches(
-    data: tuple[Any, Any], batch_size: int, *, key: jax.Array | None = None, epoch: int = 0
+    data: tuple[Any, Any], batch_size: int | None, *, key: jax.Array | None = None, epoch: int = 0
 ) -> Iterator[tuple[Any, Any]]:
     """One epoch of batches, in the order in which `train` and `fit` take them.
 
     Args:
         data: `(x, y)`, arrays of the same length.
-        batch_size: samples a batch; the last batch holds what is left.
+        batch_size: samples a batch; the last batch holds what is left. None for all of them.
         key: the `key` of the TrainState; without one, the order of the data.
         epoch: the number of the epoch.
 
-    Yields:
-        `(x, y)` of each batch.
+    Returns:
+        An iterator over `(x, y)` of each batch.
+
+    Raises:
+        ValueError: empty data, lengths that differ, a batch size below 1.
+        TypeError: data that is no pair.
 
     Example:
         >>> import numpy as np, fnet
@@ -134,10 +144,8 @@ def batches(
         >>> [x.tolist() for x, y in fnet.batches((x, x), 2)]
         [[0, 1], [2, 3], [4]]
     """
-    x, y = data
-    rows = np.arange(len(x))
-    if key is not None:
-        rows = np.asarray(epoch_order(key, epoch, len(x)))
-    for start in range(0, len(x), batch_size):
-        batch = rows[start : start + batch_size]
-        yield x[batch], y[batch]
+    x, y = check_data("`data`", data)
+    length = check_batch_size(batch_size, x)
+    order = np.arange(len(x)) if key is None else np.asarray(epoch_order(key, epoch, len(x)))
+    parts = (order[start : start + length] for start in range(0, len(x), length))
+    return ((x[rows], y[rows]) for rows in parts)

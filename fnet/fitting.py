@@ -21,6 +21,7 @@ from .objective import Loss, Objective, objective
 from .progress import Progress
 from .state import TrainState, check_state
 from .training import Batch, Logs, averages, log_names, run_steps, step, zeros
+from .values import describe
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
 
@@ -97,6 +98,10 @@ def fit(
     """
     goal, state = objective(net, loss, metrics), check_state(state)
     epochs = check_count("epochs", epochs)
+    if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
+        raise TypeError(
+            f"`callbacks` must be a list of functions, got {describe(callbacks)}. Write [callback]."
+        )
     arrays = None
     if not is_batches(data):
         arrays, validation = check_split(check_data("`data`", data), validation, validation_split)

@@ -70,4 +70,6 @@ def describe(value: Any) -> str:
         return f"an array of shape {value.shape}"
     if value is None or isinstance(value, (str, int, float)):
         return repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     return name_of(value) if callable(value) else f"a {type(value).__name__}"

@@ -222,3 +222,10 @@ def test_predicting_with_other_features():
 def test_predicting_without_the_running_statistics():
     with pytest.raises(TypeError, match=r"^batch_norm: expected running statistics \['mean', 'var"):
         fnet.predict(NET, STATE.params, X)
+
+
+@pytest.mark.parametrize("callbacks", [fnet.early_stopping(), [None], "stop"])
+def test_callbacks_that_are_no_list_of_functions(callbacks, compilations):
+    with pytest.raises(TypeError, match="`callbacks` must be a list of functions, got "):
+        fit(NET, STATE, (X, Y), loss=LOSS, callbacks=callbacks)
+    assert not compilations

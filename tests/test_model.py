@@ -255,7 +255,7 @@ def refused(error, message):
         ("relu", "'relu'. Layers have no names here: write fnet.relu."),
         ([fnet.relu], "a list. Write fnet.sequential(*layers)."),
         ({"kernel": X}, "a dict. A dense layer of 512 units is fnet.dense(512)."),
-        (fnet.dense, "dense. Call it: dense(...)."),
+        (fnet.dense, "the class dense. Call it: dense(...)."),
     ],
 )
 def test_what_is_no_layer(value, received):
