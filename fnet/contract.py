@@ -77,7 +77,9 @@ class Function(Layer):
         batch = 2  # not 1: a squeeze would take the batch axis with it
         y = jax.eval_shape(self.function, abstract((batch, *in_shape)))
         if not isinstance(y, jax.ShapeDtypeStruct):
-            raise LayerTypeError(f"expected a function that gives an array, got {describe(y)}.")
+            raise LayerTypeError(
+                f"expected a function that gives an array, got {describe(y)}. Return one array."
+            )
         if y.shape[:1] != (batch,):
             raise LayerValueError(
                 f"expected a function that keeps the batch axis, got output shape {y.shape} "

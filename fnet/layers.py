@@ -13,7 +13,7 @@ from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
 from .values import by_value, describe
 
-REBUILD = "Use the parameters that fnet.init made for this model and this input shape"
+REBUILD = "Use the parameters that fnet.init made for this model and this input shape."
 
 
 def along_last(vector: jax.Array, x: jax.Array) -> jax.Array:
@@ -87,7 +87,7 @@ class dense(Layer):
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         names = ("kernel", "bias") if self.use_bias else ("kernel",)
-        check_names("parameters", params, names, REBUILD + ".")
+        check_names("parameters", params, names, REBUILD)
         kernel = params["kernel"]
         if jnp.shape(x)[-1:] != kernel.shape[:1]:
             raise LayerValueError(
@@ -98,7 +98,7 @@ class dense(Layer):
         for name, shape in {"kernel": (x.shape[-1], self.units), "bias": (self.units,)}.items():
             if name in params and params[name].shape != shape:
                 raise LayerValueError(
-                    f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}."
+                    f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}"
                 )
         y = floating(x, kernel.dtype) @ kernel
         return (y + along_last(params["bias"], y) if self.use_bias else y), state

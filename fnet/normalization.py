@@ -93,7 +93,7 @@ class batch_norm(Layer):
         return params, state, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        check_vectors("parameters", params, ("scale", "bias"), f"{REBUILD}.", x)
+        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
         fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
         check_vectors("running statistics", state, ("mean", "variance"), fix, x)
         dtype, x = floating(x).dtype, wide(x)
@@ -149,6 +149,6 @@ class layer_norm(Layer):
         return scale_and_bias(in_shape), {}, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        check_vectors("parameters", params, ("scale", "bias"), f"{REBUILD}.", x)
+        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
         dtype, x = floating(x).dtype, wide(x)
         return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state

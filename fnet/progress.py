@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+REFRESH_SECONDS = 0.1
+
 
 def described(logs: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
@@ -14,8 +16,9 @@ class Progress:
     """The line of one epoch, on standard output; `steps` is None where it is not known."""
 
     def __init__(self, epoch: int, epochs: int, steps: int | None, enabled: bool):
-        self.title, self.enabled, self.began = f"epoch {epoch}/{epochs}", enabled, time.monotonic()
-        self.bar = None
+        self.title, self.enabled = f"epoch {epoch}/{epochs}", enabled
+        self.began = self.shown = time.monotonic()
+        self.steps, self.bar = 0, None
         if enabled and sys.stdout.isatty():
             from tqdm import tqdm
 
@@ -23,14 +26,19 @@ class Progress:
             self.bar = tqdm(desc=self.title, total=steps, bar_format=form, file=sys.stdout)
 
     def update(self, steps: int, samples: int, sums: Mapping[str, Any]) -> None:
-        if self.bar is not None:
+        self.steps = steps
+        # Showing a number waits for it, so not at every step: the device is to run ahead.
+        if self.bar is not None and time.monotonic() - self.shown > REFRESH_SECONDS:
+            self.shown = time.monotonic()
             means = {name: total / samples for name, total in sums.items()}
             self.bar.set_postfix_str(described(means), refresh=False)
             self.bar.update(steps - self.bar.n)
 
     def close(self, logs: Mapping[str, Any]) -> None:
         if self.bar is not None:
-            self.bar.set_postfix_str(described(logs))
+            self.bar.set_postfix_str(described(logs), refresh=False)
+            self.bar.update(self.steps - self.bar.n)
+            self.bar.refresh()
             self.bar.close()
         elif self.enabled:
             print(
