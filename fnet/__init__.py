@@ -55,6 +55,7 @@ from .losses import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
     to_categorical as to_categorical,
 )
+from .many import train_many as train_many
 from .metrics import (
     accuracy as accuracy,
     binary_accuracy as binary_accuracy,
@@ -77,7 +78,11 @@ from .optimizers import (
     rmsprop as rmsprop,
     sgd as sgd,
 )
-from .plots import plot_history as plot_history, plot_predictions as plot_predictions
+from .plots import (
+    plot_grid as plot_grid,
+    plot_history as plot_history,
+    plot_predictions as plot_predictions,
+)
 from .schedules import (
     cosine as cosine,
     exponential as exponential,
@@ -86,4 +91,5 @@ from .schedules import (
 )
 from .state import TrainState as TrainState, train_state as train_state
 from .summaries import summary as summary
+from .sweeps import grid as grid
 from .training import train as train, train_step as train_step

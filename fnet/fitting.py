@@ -1,13 +1,11 @@
 """`fit`: the run of `train`, driven from the host."""
 
-import math
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,22 +17,12 @@ from .contract import Layer
 from .inference import compiled_means
 from .objective import Loss, Objective, objective
 from .progress import Progress
+from .running import History, averages, empty_tally, in_order, log_names
+from .sources import Arrays, Batches, Position, is_batches
 from .state import TrainState, check_state
-from .training import Batch, Logs, averages, log_names, run_steps, step, zeros
 from .values import describe
 
-CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
-
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
-
-
-class Position(NamedTuple):
-    """An epoch on its way."""
-
-    steps: int  # done
-    samples: int  # seen
-    sums: Logs  # over these samples
-    state: TrainState
 
 
 def fit(
@@ -49,12 +37,16 @@ def fit(
     validation: tuple[Any, Any] | None = None,
     validation_split: float = 0.0,
     shuffle: bool = True,
+    record: Sequence[str] = (),
+    every: int = 1,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
-) -> tuple[TrainState, Logs]:
+) -> tuple[TrainState, History]:
     """The run of `train`, bit for bit, with its progress shown and its end in your hands.
 
-    Ctrl-C ends it and returns what was trained so far; a second Ctrl-C raises.
+    Ctrl-C ends it and returns what was trained so far; a second Ctrl-C raises. So does a loss that
+    is not finite, with a warning that names the step and the layer: the state that comes back is
+    the one from before that step.
 
     Args:
         net: the model.
@@ -70,6 +62,7 @@ def fit(
         validation_split: the last fraction of the data, before any shuffling, taken as
             `validation` instead, in [0, 1).
         shuffle: whether the order is a new one each epoch.
+        record, every: what to keep of single steps, as for `train`.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats; one that
             returns `fnet.STOP` ends the run.
@@ -96,7 +89,7 @@ def fit(
         >>> sorted(history)
         ['loss', 'val_loss']
     """
-    goal, state = objective(net, loss, metrics), check_state(state)
+    goal, state = objective(net, loss, metrics, record, every), check_state(state)
     epochs = check_count("epochs", epochs)
     if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
         raise TypeError(
@@ -117,132 +110,51 @@ def fit(
     validation = jax.tree.map(jnp.asarray, validation)
 
     names = log_names(goal, validation)
-    history: list[Logs] = []
-    state = copied(state)  # its own, which each call donates to the next
+    none: History = {name: np.zeros(0) for name in names}
+    epochs_done = [none | {"record": empty_tally(goal, 0).record}]
     with interruptible() as interrupted:
         for epoch in range(epochs):
             line = Progress(epoch + 1, epochs, source.steps, progress)
             for position in source.epoch(state):
-                line.update(position.steps, position.samples, position.sums)
-                if interrupted.is_set():
+                line.update(position.steps, position.samples, position.tally.sums)
+                if unfinished := interrupted.is_set() and position.steps != source.steps:
                     break
             state = position.state
-            if interrupted.is_set() and position.steps != source.steps:
-                line.interrupt(position.steps)
+            if position.failure:
+                line.end()
+                warnings.warn(stopped(epoch, position), RuntimeWarning, stacklevel=2)
                 break
-            logs = averages(position.sums, position.samples)
+            if unfinished:
+                line.end(f"interrupted after {position.steps} steps; what was trained is kept")
+                break
+            sums, series = jax.device_get(position.tally)
+            logs = averages(sums, position.samples)
             if validation is not None:
                 validated = compiled_means(goal, state.params, state.model_state, validation)
-                logs |= {f"val_{name}": value for name, value in validated.items()}
-            history.append({name: logs[name] for name in names})
-            line.close(history[-1])
-            if called(callbacks, epoch, state, history[-1]) or interrupted.is_set():
+                logs |= {f"val_{name}": value for name, value in jax.device_get(validated).items()}
+            logs = {name: logs[name] for name in names}
+            epochs_done.append(logs | {"record": series})
+            line.close(logs)
+            if called(callbacks, epoch, state, logs) or interrupted.is_set():
                 break
-    return state, {name: jnp.asarray([logs[name] for logs in history], float) for name in names}
+    joined = jax.tree.map(lambda *parts: jnp.asarray(np.hstack(parts)), *epochs_done)
+    return state, in_order(goal, validation, joined)
 
 
-class Arrays:
-    """Epochs over arrays: the whole of them on the device, many steps a call."""
-
-    def __init__(self, goal: Objective, data: Batch, batch_size: int, shuffle: bool):
-        self.goal, self.data = goal, jax.tree.map(jnp.asarray, data)
-        self.batch_size, self.shuffle = batch_size, shuffle
-        self.steps = math.ceil(len(data[0]) / batch_size)
-        self.steps_a_call = 1
-
-    def epoch(self, state: TrainState) -> Iterator[Position]:
-        sums, start, size = zeros(self.goal), 0, len(self.data[0])
-        epoch = int(state.step) // self.steps
-        while start < self.steps:
-            began, stop = time.monotonic(), min(start + self.steps_a_call, self.steps)
-            state, sums = array_steps(
-                self.goal, state, sums, self.data, epoch, start, stop, self.batch_size, self.shuffle
-            )
-            jax.block_until_ready(sums)
-            if time.monotonic() - began < CALL_SECONDS:
-                self.steps_a_call *= 2
-            start = stop
-            yield Position(start, min(start * self.batch_size, size), sums, state)
+def stopped(epoch: int, position: Position) -> str:
+    return (
+        f"fit stopped in epoch {epoch + 1} with the state from before step "
+        f"{position.state.step}, whose loss is not finite: {position.failure}. Lower the learning "
+        f"rate, or look at what goes into that step."
+    )
 
 
-array_steps = jax.jit(
-    run_steps,
-    static_argnames=("goal", "batch_size", "shuffle"),
-    donate_argnames=("state", "sums"),
-)
-
-
-class Batches:
-    """Epochs over an iterable of batches: a step a call."""
-
-    def __init__(self, goal: Objective, batches: Iterable[Any], epochs: int, split: float):
-        if split:
-            raise ValueError(
-                f"`validation_split` needs arrays to split, got {split} and an iterable of "
-                f"batches. Pass `validation` instead."
-            )
-        if epochs > 1 and iter(batches) is batches:
-            raise ValueError(
-                f"`data` must be an iterable that can be gone through {epochs} times, got a "
-                f"{type(batches).__name__}, which is empty after the first. "
-                f"Pass a list, or an object whose __iter__ starts anew."
-            )
-        self.goal, self.batches = goal, batches
-        self.outputs: dict[Any, jax.ShapeDtypeStruct] = {}
-        self.steps = len(batches) if isinstance(batches, Sized) else None
-
-    def epoch(self, state: TrainState) -> Iterator[Position]:
-        sums, seen, done = zeros(self.goal), 0, 0
-        for done, batch in enumerate(self.batches, 1):
-            batch = self.check(done, state, batch)
-            state, sums = batch_step(self.goal, state, sums, jax.tree.map(jnp.asarray, batch))
-            seen += len(batch[0])
-            yield Position(done, seen, sums, state)
-        if not done:
-            raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
-
-    def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, Any]:
-        """Every new shape against the model; values where they are on the host, at hand."""
-        x, y = check_data(f"batch {number} of `data`", batch)
-        kind = x.shape, x.dtype, y.shape, y.dtype
-        if kind not in self.outputs:
-            self.outputs[kind] = self.goal.check_shapes(
-                state.params, state.model_state, (x, y), len(x)
-            )
-        for name, array in {"x": x, "y": y}.items():
-            if isinstance(array, np.ndarray):
-                check_finite(f"`{name}` of batch {number}", array)
-        if isinstance(y, np.ndarray):
-            self.goal.check_labels(y, self.outputs[kind])
-        return x, y
-
-
-@partial(jax.jit, static_argnames="goal", donate_argnames=("state", "sums"))
-def batch_step(
-    goal: Objective, state: TrainState, sums: Logs, batch: Batch
-) -> tuple[TrainState, Logs]:
-    state, logs = step(goal, state, batch)
-    return state, {name: sums[name] + len(batch[0]) * logs[name] for name in sums}
-
-
-@jax.jit
-def copied(state: TrainState) -> TrainState:
-    return jax.tree.map(jnp.copy, state)
-
-
-def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs) -> bool:
+def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: History) -> bool:
     """Whether one of the callbacks, each of which is called, ends the run."""
     if not callbacks:
         return False
-    kept = copied(state)  # the run donates its own
     floats = {name: float(value) for name, value in logs.items()}
-    return any([callback(epoch, kept, floats) is STOP for callback in callbacks])
-
-
-def is_batches(data: Any) -> bool:
-    if isinstance(data, (tuple, list)):
-        return bool(data) and isinstance(data[0], tuple)
-    return isinstance(data, Iterable) and not hasattr(data, "shape") and not isinstance(data, dict)
+    return any([callback(epoch, state, floats) is STOP for callback in callbacks])
 
 
 @contextmanager

@@ -68,10 +68,24 @@ class Hyperparameters:
             bounds = RANGES.get(f.name, (0, math.inf))
             number = checked(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
             object.__setattr__(self, f.name, number)
-        shape = np.broadcast_shapes(*map(np.shape, jax.tree.leaves(self)))
+        shape = self.common_shape()
         for f in numbers if shape else ():
             repeated = jax.tree.map(lambda n: jnp.broadcast_to(n, shape), getattr(self, f.name))
             object.__setattr__(self, f.name, repeated)
+
+    def common_shape(self) -> tuple[int, ...]:
+        shapes = {
+            jax.tree_util.keystr(path).lstrip("."): np.shape(leaf)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(self)
+        }
+        try:
+            return np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            arrays = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+            raise ValueError(
+                f"the arrays of {type(self).__name__} must be of one shape, a member an entry, "
+                f"got {arrays}. fnet.grid makes every combination of them."
+            ) from None
 
 
 def known(*values: Number) -> bool:

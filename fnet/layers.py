@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import DTypeLike
 
 from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_number
@@ -13,6 +14,7 @@ from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
 from .values import by_value, describe
 
+NARROW = 24  # columns
 REBUILD = "Use the parameters that fnet.init made for this model and this input shape."
 
 
@@ -33,6 +35,20 @@ def features(in_shape: Shape) -> int:
 def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
     """`x` itself where it is floating, integers in `dtype`."""
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`x @ kernel`, with a gradient of narrow kernels that is as fast as it can be.
+
+    x^T dy with few columns is slow on a CPU, and (dy^T x)^T is not: 0.04 ms instead of 0.13 for a
+    kernel of (512, 10) and 128 samples, which is 9 % of a step of 784-512-10. The barrier keeps XLA
+    from turning the one into the other.
+    """
+    narrow = kernel.shape[1] <= NARROW and x.dtype == kernel.dtype
+    if not narrow or jax.default_backend() != "cpu":
+        return x @ kernel
+    transposed = lax.optimization_barrier(kernel.T)
+    return lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,7 +116,7 @@ class dense(Layer):
                 raise LayerValueError(
                     f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}"
                 )
-        y = floating(x, kernel.dtype) @ kernel
+        y = product(floating(x, kernel.dtype), kernel)
         return (y + along_last(params["bias"], y) if self.use_bias else y), state
 
 

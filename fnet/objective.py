@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from .activations import sigmoid, softmax
+from .checks import check_count
 from .combinators import sequential
 from .contract import Function, Layer, Tree, as_layer
 from .losses import (
@@ -18,6 +19,7 @@ from .losses import (
 )
 from .metrics import METRICS, accuracy, top_k_accuracy
 from .model import apply
+from .series import SERIES
 from .values import Partial, name_of, resolve
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch,)
@@ -37,13 +39,15 @@ class Objective:
     """A static value, so that one of it is one compiled program.
 
     `body` is the model up to the activation that its loss takes in, `activation` what turns the
-    output of `body` into predictions.
+    output of `body` into predictions. `record` names what is kept of every `every`-th step.
     """
 
     body: Layer
     activation: Callable[[jax.Array], jax.Array]
     loss: Loss
     metrics: tuple[Loss, ...]
+    record: tuple[str, ...] = ()
+    every: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -102,17 +106,30 @@ def takes_labels(function: Loss) -> bool:
     return plain in (sparse_categorical_crossentropy, accuracy) or isinstance(plain, top_k_accuracy)
 
 
-def objective(net: Layer, loss: Loss | str, metrics: Sequence[Loss | str] = ()) -> Objective:
+def objective(
+    net: Layer,
+    loss: Loss | str,
+    metrics: Sequence[Loss | str] = (),
+    record: Sequence[str] = (),
+    every: int = 1,
+) -> Objective:
     """Resolve names, and join the model's last activation with its loss where they make a pair."""
     net, function = as_layer(net, "net"), resolve("loss", loss, LOSSES)
-    if isinstance(metrics, str):
-        raise TypeError(f"`metrics` must be a list, got {metrics!r}. Write [{metrics!r}].")
+    for argument, names in {"metrics": metrics, "record": record}.items():
+        if isinstance(names, str):
+            raise TypeError(f"`{argument}` must be a list, got {names!r}. Write [{names!r}].")
     functions = tuple(resolve("metrics", metric, METRICS) for metric in metrics)
-    goal = Objective(net, identity, function, functions)
+    goal = Objective(net, identity, function, functions, tuple(record), check_count("every", every))
     if len(set(goal.names)) < len(goal.names):
         raise ValueError(
             f"`metrics` must have names of their own, got {goal.names}. Rename or drop one."
         )
+    for name in record:
+        if name not in (*goal.names, *SERIES):
+            raise ValueError(
+                f"`record` must name series of this run, got {name!r}. "
+                f"There are {', '.join(map(repr, (*goal.names, *SERIES)))}."
+            )
     body, activation = split_activation(net)
     if function in EXACT.get(activation, ()):
         from_logits = Partial(function, (), (("from_logits", True),))

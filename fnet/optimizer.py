@@ -62,11 +62,14 @@ class Optimizer(Hyperparameters, abc.ABC):
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
         return self.State(jnp.zeros((), jnp.int32), *zeros)
 
+    def rate(self, step: jax.Array) -> Number:
+        """The learning rate of the update after `step` updates."""
+        return self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
+
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
         self.check(grads, opt_state, params)
         step, *slots = opt_state
-        rate = self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
-        optimizer = replace(self, learning_rate=rate)
+        optimizer = replace(self, learning_rate=self.rate(step))
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
             # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.

@@ -46,12 +46,9 @@ class Progress:
                 flush=True,
             )
 
-    def interrupt(self, steps: int) -> None:
+    def end(self, words: str = "") -> None:
         """End the line early, and say what becomes of the run."""
         if self.bar is not None:
             self.bar.close()
-        if self.enabled:
-            print(
-                f"interrupted in {self.title} after {steps} steps; what was trained is kept",
-                flush=True,
-            )
+        if self.enabled and words:
+            print(f"{self.title}: {words}", flush=True)

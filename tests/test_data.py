@@ -12,10 +12,8 @@ import fnet
 from fnet.data import (
     epoch_order,
     map_batches,
-    order_key,
     permute,
     round_keys,
-    step_key,
     walk,
 )
 
@@ -35,7 +33,7 @@ def order_of(key, size, bits):
     """The orders of many sizes that share a number of bits, in one program; the rest is padding."""
     index = jnp.arange(300, dtype=jnp.uint32)
     index = jnp.where(index < size, index, 0)
-    return walk(partial(permute, round_keys(key), bits), index, size)
+    return walk(partial(permute, round_keys(key, 0), bits), index, size)
 
 
 @pytest.mark.parametrize("bits", [6, 7, 8, 9])
@@ -60,7 +58,7 @@ def test_large_sizes_are_permuted(size):
 
 def test_an_index_alone_goes_where_it_goes_among_all(key):
     order = epoch_order(key, 3, 1000)
-    alone = jax.jit(lambda i: fnet.index_shuffle(order_key(key, 3), i, 1000))
+    alone = jax.jit(lambda i: fnet.index_shuffle(key, i, 1000, epoch=3))
     for i in (0, 1, 500, 999):
         assert alone(i) == order[i]
 
@@ -97,9 +95,10 @@ def test_epochs_and_keys_have_orders_of_their_own(key):
     assert len(set(map(tuple, kinds))) == 4
 
 
-def test_order_and_dropout_draw_from_different_streams(key):
-    keys = [f(key, i) for f in (order_key, step_key) for i in range(5)]
-    assert len({tuple(jax.random.key_data(k).tolist()) for k in keys}) == 10
+def test_keys_and_epochs_one_apart_share_no_round_keys():
+    keys = jax.vmap(jax.random.key)(jnp.arange(50))
+    every = jax.vmap(jax.vmap(round_keys, (None, 0)), (0, None))(keys, jnp.arange(50))
+    assert len(np.unique(every)) == every.size
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 8, 100])

@@ -12,8 +12,8 @@ import pytest
 from problems import LOSS, METRICS, bits, classifier, enable_x64, images, start
 
 import fnet
-from fnet import fitting
-from fnet.training import run_steps
+from fnet import sources
+from fnet.running import run_steps
 
 RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
 DATA, VALIDATION = images(50), images(20, seed=1)  # 50 = 6 * 8 + 2
@@ -50,9 +50,8 @@ def test_law_1_one_trace_for_a_whole_fit(monkeypatch):
     traced_once = jax.jit(
         chex.assert_max_traces(run_steps, n=1),
         static_argnames=("goal", "batch_size", "shuffle"),
-        donate_argnames=("state", "sums"),
     )
-    monkeypatch.setattr(fitting, "array_steps", traced_once)
+    monkeypatch.setattr(sources, "array_steps", traced_once)
     for optimizer in (fnet.adam(1e-3), fnet.adam(1e-2)):
         state = start(classifier(5), optimizer)
         state, _ = fnet.fit(classifier(5), state, DATA, progress=False, **RUN | {"epochs": 5})

@@ -1,0 +1,61 @@
+"""Where the first number that is not finite came from, found by taking the step again."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .combinators import Combinator
+from .contract import Key, Layer, Output, Tree
+from .errors import LayerValueError
+from .model import forward
+from .objective import Objective
+from .state import TrainState
+
+
+def finite(tree: Tree) -> bool:
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
+
+
+@dataclass(frozen=True, repr=False)
+class Watched(Layer):
+    """A layer that refuses to give what is not finite; the combinators around it add its name."""
+
+    layer: Layer
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        y, new_state = self.layer.apply(params, state, x, key, training)
+        if finite(y):
+            return y, new_state
+        if not finite(params):
+            raise LayerValueError("has parameters that are not finite")
+        size = float(jnp.abs(x.astype(float)).max())
+        raise LayerValueError(f"gives what is not finite from an input of up to {size:.3g}")
+
+
+def watched(net: Layer) -> Layer:
+    if not isinstance(net, Combinator):
+        return Watched(net)
+    twin = copy.copy(net)
+    object.__setattr__(twin, "layers", tuple(map(watched, net.layers)))
+    return twin
+
+
+def explain(goal: Objective, state: TrainState, batch: tuple[Any, Any]) -> str:
+    """Why the loss of this batch is not finite in this state, with the first layer to blame."""
+    x, _ = batch
+    if not finite(x):
+        return "the batch holds inputs that are not finite"
+    key = jax.random.fold_in(state.key, state.step)
+    try:
+        output, _ = forward(watched(goal.body), state.params, state.model_state, x, key)
+    except LayerValueError as error:
+        return str(error)
+    size = float(jnp.abs(output).max())
+    return f"the loss gives what is not finite from outputs of up to {size:.3g}"

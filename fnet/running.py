@@ -1,0 +1,152 @@
+"""The run itself: a step, the steps of an epoch, the epochs; what `train` and `fit` compile."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .data import feistel, round_keys
+from .inference import means
+from .loops import loop, scan
+from .model import forward
+from .objective import Objective
+from .series import SERIES
+from .state import TrainState
+
+Batch = tuple[jax.Array, jax.Array]
+Logs = dict[str, Any]  # arrays by name
+History = dict[str, Any]  # Logs, and under "record" the Logs of single steps
+
+
+class Tally(NamedTuple):
+    """What the steps of an epoch leave behind."""
+
+    sums: Logs  # of the loss and metrics of every sample so far
+    record: Logs  # (steps / every,) of each recorded series, and the number of their `step`
+
+
+def step(goal: Objective, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+    x, y = batch
+
+    def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+        key = jax.random.fold_in(state.key, state.step)
+        output, model_state = forward(goal.body, params, state.model_state, x, key)
+        values = goal.values(y, output)
+        return values["loss"].mean(), (values, model_state)
+
+    grads, (values, model_state) = jax.grad(mean_loss, has_aux=True)(state.params)
+    params, opt_state = state.optimizer.update(grads, state.opt_state, state.params)
+    new = replace(
+        state, params=params, model_state=model_state, opt_state=opt_state, step=state.step + 1
+    )
+    logs = {name: value.mean() for name, value in values.items()}
+    others = set(recorded(goal)) - logs.keys()
+    return new, logs | {name: SERIES[name](state, grads, new) for name in others}
+
+
+def empty_tally(goal: Objective, steps: int) -> Tally:
+    number, count = jnp.result_type(float), jnp.result_type(int)
+    kept = -(-steps // goal.every)
+    sums = {name: np.zeros((), number) for name in goal.names}
+    record = {name: np.zeros(kept, count if name == "step" else number) for name in recorded(goal)}
+    return Tally(sums, record)
+
+
+def recorded(goal: Objective) -> list[str]:
+    return ["step", *goal.record] if goal.record else []
+
+
+def tallied(goal: Objective, tally: Tally, index: Any, samples: int, logs: Logs) -> Tally:
+    """The tally after one more step, step `index` of the epoch."""
+    sums = {name: total + samples * logs[name] for name, total in tally.sums.items()}
+    slot = index // goal.every
+    record = {
+        name: kept.at[slot].set(jnp.where(index % goal.every == 0, logs[name], kept[slot]))
+        for name, kept in tally.record.items()
+    }
+    return Tally(sums, record)
+
+
+def averages(sums: Logs, samples: int) -> Logs:
+    # A product, since XLA makes one of a division by a constant: `fit` divides by a number that
+    # is known only when it runs, and is to give the same bits.
+    return {name: total * np.asarray(1 / samples, total.dtype) for name, total in sums.items()}
+
+
+def run_steps(
+    goal: Objective,
+    state: TrainState,
+    tally: Tally,
+    data: Batch,
+    epoch: jax.Array,
+    start: int | jax.Array,
+    stop: int | jax.Array,
+    batch_size: int,
+    shuffle: bool,
+) -> tuple[TrainState, Tally]:
+    """Steps `start` to `stop` of an epoch.
+
+    The last batch, if it is smaller, is a step of its own size in the same program: no padding,
+    so batch statistics are its own, and no second compilation.
+    """
+    x, y = data
+    size = len(x)
+    order = round_keys(state.key, epoch)
+
+    def one_step(
+        length: int, index: jax.Array, carry: tuple[TrainState, Tally]
+    ) -> tuple[TrainState, Tally]:
+        state, tally = carry
+        rows = index * batch_size + jnp.arange(length)
+        if shuffle:
+            rows = feistel(order, rows, size)
+        state, logs = step(goal, state, (x[rows], y[rows]))
+        return state, tallied(goal, tally, index, length, logs)
+
+    whole, rest = divmod(size, batch_size)
+    whole_stop = min(stop, whole) if isinstance(stop, int) else jnp.minimum(stop, whole)
+    carry = loop(start, whole_stop, partial(one_step, batch_size), (state, tally))
+    return loop(whole, stop, partial(one_step, rest), carry) if rest else carry
+
+
+@partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle"))
+def run(
+    goal: Objective,
+    state: TrainState,
+    data: Batch,
+    validation: Batch | None,
+    epochs: int,
+    batch_size: int,
+    shuffle: bool,
+) -> tuple[TrainState, History]:
+    size = len(data[0])
+    steps = -(-size // batch_size)
+
+    def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
+        tally = empty_tally(goal, steps)
+        state, tally = run_steps(goal, state, tally, data, epoch, 0, steps, batch_size, shuffle)
+        logs = averages(tally.sums, size)
+        if validation is not None:
+            validated = means(goal, state.params, state.model_state, validation)
+            logs |= {f"val_{name}": value for name, value in validated.items()}
+        return state, (logs, tally.record)
+
+    first = state.step // steps
+    state, (logs, record) = scan(one_epoch, state, first + jnp.arange(epochs, dtype=first.dtype))
+    return state, logs | {"record": {name: series.ravel() for name, series in record.items()}}
+
+
+def log_names(goal: Objective, validation: Any) -> list[str]:
+    """What there is of an epoch, in the order in which it is shown."""
+    return goal.names + [f"val_{name}" for name in goal.names if validation is not None]
+
+
+def in_order(goal: Objective, validation: Any, history: History) -> History:
+    """The history as it was asked for; jit sorts the names that it returns."""
+    ordered = {name: history[name] for name in log_names(goal, validation)}
+    if goal.record:
+        ordered["record"] = {name: history["record"][name] for name in recorded(goal)}
+    return ordered
