@@ -85,31 +85,26 @@ def run_steps(
     start: int | jax.Array,
     stop: int | jax.Array,
     batch_size: int,
+    length: int,
     shuffle: bool,
 ) -> tuple[TrainState, Tally]:
-    """Steps `start` to `stop` of an epoch.
+    """Steps `start` to `stop` of an epoch, which have `length` samples each.
 
-    The last batch, if it is smaller, is a step of its own size in the same program: no padding,
-    so batch statistics are its own, and no second compilation.
+    That is `batch_size`, but for the last batch, which is a step of its own size where it is
+    smaller: no padding, so batch statistics are its own.
     """
     x, y = data
-    size = len(x)
     order = round_keys(state.key, epoch)
 
-    def one_step(
-        length: int, index: jax.Array, carry: tuple[TrainState, Tally]
-    ) -> tuple[TrainState, Tally]:
+    def one_step(index: jax.Array, carry: tuple[TrainState, Tally]) -> tuple[TrainState, Tally]:
         state, tally = carry
         rows = index * batch_size + jnp.arange(length)
         if shuffle:
-            rows = feistel(order, rows, size)
+            rows = feistel(order, rows, len(x))
         state, logs = step(goal, state, (x[rows], y[rows]))
         return state, tallied(goal, tally, index, length, logs)
 
-    whole, rest = divmod(size, batch_size)
-    whole_stop = min(stop, whole) if isinstance(stop, int) else jnp.minimum(stop, whole)
-    carry = loop(start, whole_stop, partial(one_step, batch_size), (state, tally))
-    return loop(whole, stop, partial(one_step, rest), carry) if rest else carry
+    return loop(start, stop, one_step, (state, tally))
 
 
 @partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle"))
@@ -123,11 +118,17 @@ def run(
     shuffle: bool,
 ) -> tuple[TrainState, History]:
     size = len(data[0])
-    steps = -(-size // batch_size)
+    whole, rest = divmod(size, batch_size)
+    steps = whole + bool(rest)
 
     def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
-        tally = empty_tally(goal, steps)
-        state, tally = run_steps(goal, state, tally, data, epoch, 0, steps, batch_size, shuffle)
+        carry = state, empty_tally(goal, steps)
+        for start, stop, length in ((0, whole, batch_size), (whole, steps, rest)):
+            if start < stop:
+                carry = run_steps(
+                    goal, *carry, data, epoch, start, stop, batch_size, length, shuffle
+                )
+        state, tally = carry
         logs = averages(tally.sums, size)
         if validation is not None:
             validated = means(goal, state.params, state.model_state, validation)

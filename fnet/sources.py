@@ -41,14 +41,17 @@ class Arrays:
     def __init__(self, goal: Objective, data: Batch, batch_size: int, shuffle: bool):
         self.goal, self.data = goal, jax.tree.map(jnp.asarray, data)
         self.batch_size, self.shuffle = batch_size, shuffle
-        self.steps = math.ceil(len(data[0]) / batch_size)
+        self.samples = len(data[0])
+        self.steps = math.ceil(self.samples / batch_size)
         self.steps_a_call = 1
 
     def epoch(self, state: TrainState) -> Iterator[Position]:
         run, done = (state, empty_tally(self.goal, self.steps)), 0
-        epoch = int(state.step) // self.steps
+        epoch, whole = int(state.step) // self.steps, self.samples // self.batch_size
         while done < self.steps:
-            began, stop = time.monotonic(), min(done + self.steps_a_call, self.steps)
+            # A smaller last batch is a program of its own, which the first call need not wait for.
+            stop = min(done + self.steps_a_call, whole) if done < whole else self.steps
+            began = time.monotonic()
             before, run = run, self.call(epoch, done, stop, run)
             if diverged(run):
                 calls = [partial(self.call, epoch, i, i + 1) for i in range(done, stop)]
@@ -57,14 +60,15 @@ class Arrays:
                 failure = explain(self.goal, run[0], self.batch(run[0], epoch, done))
                 yield Position(done, done * self.batch_size, *run, failure)
                 return
-            if time.monotonic() - began < CALL_SECONDS:
+            if time.monotonic() - began < CALL_SECONDS and stop == done + self.steps_a_call:
                 self.steps_a_call *= 2
             done = stop
-            yield Position(done, min(done * self.batch_size, len(self.data[0])), *run)
+            yield Position(done, min(done * self.batch_size, self.samples), *run)
 
     def call(self, epoch: int, start: int, stop: int, run: Run) -> Run:
+        length = min(self.batch_size, self.samples - start * self.batch_size)
         return array_steps(
-            self.goal, *run, self.data, epoch, start, stop, self.batch_size, self.shuffle
+            self.goal, *run, self.data, epoch, start, stop, self.batch_size, length, self.shuffle
         )
 
     def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
@@ -74,7 +78,7 @@ class Arrays:
         return x[rows], y[rows]
 
 
-array_steps = jax.jit(run_steps, static_argnames=("goal", "batch_size", "shuffle"))
+array_steps = jax.jit(run_steps, static_argnames=("goal", "batch_size", "length", "shuffle"))
 
 
 class Batches:

@@ -124,7 +124,7 @@ class Grid:
         )
 
 
-def grid(**axes: Sequence[float]) -> Grid:
+def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
     """Every combination of the values of some hyperparameters, and of seeds.
 
     Args:

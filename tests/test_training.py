@@ -44,12 +44,12 @@ def test_law_1_every_sample_once_an_epoch_and_the_last_batch_over_its_own():
     assert state.step == 3
 
 
-def test_law_1_one_trace_for_a_whole_fit(monkeypatch):
+def test_law_1_one_trace_for_each_length_of_a_batch(monkeypatch):
     """The ragged batch, a rebuilt model and another learning rate included."""
     chex.clear_trace_counter()
     traced_once = jax.jit(
-        chex.assert_max_traces(run_steps, n=1),
-        static_argnames=("goal", "batch_size", "shuffle"),
+        chex.assert_max_traces(run_steps, n=2),  # the last batch is smaller
+        static_argnames=("goal", "batch_size", "length", "shuffle"),
     )
     monkeypatch.setattr(sources, "array_steps", traced_once)
     for optimizer in (fnet.adam(1e-3), fnet.adam(1e-2)):
