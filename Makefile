@@ -16,12 +16,16 @@ lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/plot.installed  ## seconds an epoch beside a raw jitted loop
-	$(BIN)/python bench/headline.py
+bench: .venv-bench/plot,bench.installed  ## everything beside its peers, into bench/README.md
+	.venv-bench/bin/python -m bench $(ARGS)
 
 .venv/%.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
-$(BIN)/python:
-	$(PYTHON) -m venv .venv
+.venv-bench/%.installed: pyproject.toml | .venv-bench/bin/python
+	.venv-bench/bin/python -m pip install --quiet --editable ".[$*]"
+	touch $@
+
+$(BIN)/python .venv-bench/bin/python:
+	$(PYTHON) -m venv $(@D:/bin=)

@@ -1,0 +1,1 @@
+"""What fnet costs beside its peers: `make bench` measures and writes README.md beside this."""

@@ -1,0 +1,76 @@
+"""The data of the benchmarks: MNIST read by hand for the peers, and made-up images."""
+
+import contextlib
+import gzip
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.processes import fresh
+
+if TYPE_CHECKING:  # the parent of the measured processes stays small
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Split = tuple[NDArray[np.uint8], NDArray[np.int32]]
+
+NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+
+
+class Laid(NamedTuple):
+    """Where the four files of MNIST lie."""
+
+    folder: str
+    whole: bool  # or only the digits that come with fnet, repeated
+
+
+@contextlib.contextmanager
+def laid_out() -> Iterator[Laid]:
+    """MNIST's four files in a temporary folder, where every contender finds the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "mnist")
+        data.mkdir()
+        result = fresh("layout:lay_out", folder=str(data))
+        if "failed" in result:
+            raise RuntimeError(f"MNIST could not be laid out: {result['failed']}")
+        before = os.environ.get("FNET_DATA_DIR")
+        os.environ["FNET_DATA_DIR"] = folder
+        try:
+            yield Laid(str(data), result["whole"])
+        finally:
+            os.environ.pop("FNET_DATA_DIR")
+            if before is not None:
+                os.environ["FNET_DATA_DIR"] = before
+
+
+def mnist(folder: str) -> "tuple[Split, Split]":
+    """`(images, labels), (test_images, test_labels)`: uint8 `(n, 28, 28)` and int32 `(n,)`."""
+    import numpy as np
+
+    def read(name: str) -> Any:
+        with gzip.open(Path(folder, f"{name}-ubyte.gz")) as file:
+            data = file.read()
+        axes = data[3]
+        shape = np.frombuffer(data, ">u4", axes, offset=4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+    x, y, x_test, y_test = map(read, NAMES)
+    return (x, y.astype(np.int32)), (x_test, y_test.astype(np.int32))
+
+
+def flat_mnist(folder: str) -> Any:
+    """The same as most peers take it: float32 `(n, 784)` in [0, 1]."""
+    import numpy as np
+
+    return tuple((x.reshape(len(x), -1).astype(np.float32) / 255, y) for x, y in mnist(folder))
+
+
+def synthetic(samples: int) -> "Split":
+    """Random bytes in the shape of MNIST, for what depends on shapes alone."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    images = np.frombuffer(random.bytes(samples * 784), np.uint8).reshape(samples, 28, 28)
+    return images, random.integers(10, size=samples, dtype=np.int32)

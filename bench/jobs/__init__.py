@@ -1,0 +1,1 @@
+"""What runs inside the measured processes; each file imports what its contender needs."""

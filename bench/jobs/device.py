@@ -1,0 +1,107 @@
+"""The headline job with its data on JAX's default device, and ensembles of it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fnet
+from bench.clock import Clock, Result
+from bench.data import mnist, synthetic
+from bench.headline_job import BATCH_SIZE
+from bench.jobs import loop, timing, with_flax, with_fnet
+
+
+def describe(clock: Clock) -> Result:
+    device = jax.devices()[0]
+    return {"backend": jax.default_backend(), "device": device.device_kind}
+
+
+def train(clock: Clock, folder: str, epochs: int) -> Result:
+    """fnet's whole run as one program."""
+    train, test = mnist(folder)
+    data = jax.tree.map(jnp.asarray, train)
+    net = with_fnet.network()
+    state = with_fnet.start(net)
+    options: dict[str, Any] = {"epochs": epochs, "batch_size": BATCH_SIZE}
+
+    def run() -> Any:
+        return jax.block_until_ready(fnet.train(net, state, data, loss=with_fnet.LOSS, **options))
+
+    result = {"seconds": timing.in_turns({"run": run})["run"]}
+    return result | {"accuracy": with_fnet.accuracy(net, run()[0], test)}
+
+
+def steps(clock: Clock, folder: str, epochs: int) -> Result:
+    """fnet's step in a Python loop."""
+    train, test = mnist(folder)
+    data = jax.tree.map(jnp.asarray, train)
+    net = with_fnet.network()
+    step = fnet.train_step(net, with_fnet.LOSS)
+
+    def one(state: Any, batch: Any) -> Any:
+        return step(state, batch)[0]
+
+    result, state = looped(one, with_fnet.start(net), data, epochs)
+    return result | {"accuracy": with_fnet.accuracy(net, state, test)}
+
+
+def flax(clock: Clock, folder: str, epochs: int) -> Result:
+    """Flax and optax in a Python loop."""
+    train, (x_test, y_test) = mnist(folder)
+    data = jax.tree.map(jnp.asarray, train)
+    graph, state = with_flax.start()
+
+    def one(state: Any, batch: Any) -> Any:
+        x, y = batch
+        return with_flax.updated(graph, state, flat(x), y)
+
+    result, state = looped(one, state, data, epochs)
+    scores = with_flax.scores(graph, state, flat(x_test))
+    return result | {"accuracy": loop.accuracy(scores, y_test)}
+
+
+def flat(x: Any) -> Any:
+    return x.reshape(len(x), -1).astype(np.float32) / 255
+
+
+def looped(one: Any, state: Any, data: Any, epochs: int) -> tuple[Result, Any]:
+    """Only the numbers of the rows travel to the device, where the step gathers them."""
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: Any, data: Any, rows: jax.Array) -> Any:
+        return one(state, jax.tree.map(lambda array: array[rows], data))
+
+    random = np.random.default_rng(0)
+
+    def run() -> None:
+        nonlocal state
+        for _ in range(epochs):
+            order = random.permutation(len(data[0])).astype(np.int32)
+            for begin in range(0, len(order), BATCH_SIZE):
+                state = step(state, data, order[begin : begin + BATCH_SIZE])
+        jax.block_until_ready(state)
+
+    return {"seconds": timing.in_turns({"run": run})["run"]}, state
+
+
+def ensemble(clock: Clock, members: int, samples: int) -> Result:
+    """Seconds of an epoch of all members under vmap."""
+    net = with_fnet.network()
+    data = tuple(map(jnp.asarray, synthetic(samples)))
+    keys = jax.random.split(jax.random.key(0), members)
+    states = jax.vmap(lambda key: fnet.train_state(net, "rmsprop", key, (28, 28)))(keys)
+
+    @jax.jit
+    def train(states: Any, data: Any) -> Any:
+        options: dict[str, Any] = {"epochs": 1, "batch_size": BATCH_SIZE}
+        return jax.vmap(
+            lambda state: fnet.train(net, state, data, loss=with_fnet.LOSS, **options)[0]
+        )(states)
+
+    def run() -> None:
+        jax.block_until_ready(train(states, data))
+
+    return {"seconds": timing.in_turns({"run": run})["run"]}

@@ -1,0 +1,40 @@
+"""Several models of one width trained at once, in each form that `train_many` has."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import fnet
+from bench.clock import Clock, Result
+from bench.data import synthetic
+from bench.headline_job import BATCH_SIZE
+from bench.jobs import timing, with_fnet
+
+SAMPLES = 100 * BATCH_SIZE
+FORMS = ("vmap", "unrolled", "map")
+
+
+def run(clock: Clock, width: int, members: int) -> Result:
+    """Seconds of an epoch of all members, and of one model alone, in turns."""
+    net = with_fnet.network(sizes=(784, width, 10))
+    images, labels = synthetic(SAMPLES)
+    data = jnp.asarray(images), jnp.asarray(labels)
+    states = jax.vmap(partial(started, net))(jax.random.split(jax.random.key(0), members))
+    one = with_fnet.start(net)
+    options: dict[str, Any] = {"loss": with_fnet.LOSS, "epochs": 1, "batch_size": BATCH_SIZE}
+
+    def many(form: str) -> None:
+        jax.block_until_ready(fnet.train_many(net, states, data, form=form, **options))
+
+    def alone() -> None:
+        jax.block_until_ready(fnet.train(net, one, data, **options))
+
+    calls: dict[str, Callable[[], None]] = {form: partial(many, form) for form in FORMS}
+    return dict(timing.in_turns(calls | {"alone": alone}, most=25))
+
+
+def started(net: Any, key: jax.Array) -> fnet.TrainState:
+    return fnet.train_state(net, "rmsprop", key, (28, 28))

@@ -1,0 +1,104 @@
+"""The headline job on an accelerator, where JAX finds one."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import headline_job, markdown, pictures
+from bench.data import laid_out
+from bench.machine import accelerator
+from bench.options import Options
+from bench.processes import fresh, in_turns
+from bench.results import Content, column, good, reasons
+
+TITLE = "On an accelerator"
+TRAIN = "fnet `train`, one program"
+CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    TRAIN: ("device:train", {}),
+    "fnet `train_step` in a loop": ("device:steps", {}),
+    "flax + optax in a loop": ("device:flax", {}),
+    "torch": ("device_torch:eager", {}),
+    "torch, its step a CUDA graph": ("device_torch:graphs", {}),
+}
+MEMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+def measure(options: Options) -> Content:
+    device = accelerator()
+    if device is None and not options.anywhere:
+        return {"device": None}
+    with laid_out() as laid:
+        on = partial(fresh, cpu=False)
+        jobs = {
+            name: partial(on, job, folder=laid.folder, epochs=options.epochs, **arguments)
+            for name, (job, arguments) in CONTENDERS.items()
+        }
+        results = in_turns(options.rounds, jobs)
+    samples = headline_job.SAMPLES // (30 if options.quick else 1)
+    members = MEMBERS[:2] if options.quick else MEMBERS
+    ensembles = []
+    for number in members:
+        result = on("device:ensemble", members=number, samples=samples)
+        print(f"{number} members: {result}", flush=True)
+        ensembles.append({"members": number} | result)
+    return {
+        "device": device or "the CPU, for a trial",
+        "rounds": options.rounds,
+        "epochs": options.epochs,
+        "samples": samples,
+        "results": results,
+        "ensembles": ensembles,
+    }
+
+
+def section(content: Content) -> str:
+    if content["device"] is None:
+        return "None was at hand."
+    results = content["results"]
+    fnet = column(results[TRAIN], "seconds")
+    rows = []
+    for name, runs in results.items():
+        values = column(runs, "seconds")
+        cells = [markdown.spread([1e3 * t for t in values], 0), markdown.ratio(values, fnet)]
+        rows.append([name, *cells, markdown.spread(column(runs, "accuracy"), 4)])
+    words = (
+        f"{content['device']}: {content['epochs']} epochs of the headline job with all data on the "
+        f"device as bytes, and everything compiled. Loops in Python send the numbers of a batch's "
+        f"rows, and the step gathers them. Matrix products are as JAX has them by default, and "
+        f"PyTorch is set to the same (TF32 where there is it). The median of up to seven runs "
+        f"after a first one. The accuracy is taken after the last of these runs; the loops train "
+        f"on from run to run. Processes of each: {content['rounds']}."
+    )
+    head = ["", f"ms of {content['epochs']} epochs", "times `train`", "test accuracy"]
+    parts = [words, markdown.table(head, rows), markdown.failures(reasons(results))]
+    return "\n\n".join([*parts, *ensemble_words(content)])
+
+
+def ensemble_words(content: Content) -> list[str]:
+    points = good(content["ensembles"])
+    seconds = column(points, "seconds")
+    rows = [
+        [str(point["members"]), f"{1e3 * t:.0f}", f"{1e3 * t / point['members']:.2f}"]
+        for point, t in zip(points, seconds, strict=True)
+    ]
+    words = (
+        f"Many of the same model under `jax.vmap`, an epoch of {content['samples']:,} samples each:"
+    )
+    table = markdown.table(["models", "ms an epoch of all", "ms a model"], rows)
+    return [words, table, "![Milliseconds a model](results/accelerator.png)"]
+
+
+def draw(content: Content, folder: Path) -> None:
+    if content["device"] is None:
+        return
+    points = good(content["ensembles"])
+    members = [point["members"] for point in points]
+    seconds = column(points, "seconds")
+    figure, (panel,) = pictures.panels(1)
+    each = [1e3 * t / n for t, n in zip(seconds, members, strict=True)]
+    panel.plot(members, each, "o-", color=pictures.BLUE, markersize=4)
+    panel.set_yscale("log")
+    pictures.plain(panel.yaxis)
+    pictures.marked(panel, members)
+    panel.set(xlabel="models at once", ylabel="ms of an epoch, a model")
+    pictures.save(figure, folder, "accelerator")

@@ -1,0 +1,108 @@
+"""How a step's time grows with the size of the job."""
+
+from pathlib import Path
+from typing import Any
+
+from bench import headline_job, markdown, pictures
+from bench.options import Options
+from bench.processes import fresh
+from bench.results import Content, column, good
+
+TITLE = "How a step grows"
+INPUTS, WIDTH, CLASSES = headline_job.SIZES
+SAMPLES = 2**14  # four steps an epoch of the largest batch
+
+AXES: dict[str, tuple[int, ...]] = {
+    "batch": (32, 64, 128, 256, 512, 1024, 2048, 4096),
+    "width": (16, 64, 256, 512, 1024, 2048, 4096),
+    "depth": (1, 2, 4, 8, 16),
+    "samples": (1_000, 10_000, 100_000, 1_000_000),
+}
+LABELS = {
+    "batch": "samples a batch",
+    "width": "width of the hidden layer",
+    "depth": "hidden layers",
+    "samples": "samples in the data",
+}
+
+
+def job(axis: str, value: int) -> dict[str, Any]:
+    """The headline job with one number changed."""
+    hidden = [value if axis == "width" else WIDTH] * (value if axis == "depth" else 1)
+    return {
+        "samples": value if axis == "samples" else SAMPLES,
+        "batch_size": value if axis == "batch" else headline_job.BATCH_SIZE,
+        "sizes": [INPUTS, *hidden, CLASSES],
+    }
+
+
+def measure(options: Options) -> Content:
+    points = []
+    for axis, values in AXES.items():
+        for value in values[:2] if options.quick else values:
+            result = fresh("growing:point", **job(axis, value))
+            print(f"{axis} {value}: {result}", flush=True)
+            points.append({"axis": axis, "value": value} | result)
+    peaks = [fresh("peak:gemm", library=library) for library in ("numpy", "jax", "torch")]
+    return {"points": points, "gflops": max(column(peaks, "gflops"))}
+
+
+def floor(content: Content, axis: str, value: int) -> float:
+    """Seconds of a step's matrix products at the machine's peak."""
+    size = job(axis, value)
+    flops = headline_job.flops(tuple(size["sizes"])) * size["batch_size"]
+    return flops / content["gflops"] / 1e9
+
+
+def on(content: Content, axis: str) -> list[Content]:
+    return [point for point in content["points"] if point["axis"] == axis]
+
+
+def section(content: Content) -> str:
+    parts = [
+        f"The headline job with one number changed at a time, on random bytes: {SAMPLES:,} "
+        f"samples unless the samples are what grows. Milliseconds a step of `train` (an epoch in "
+        f"one program, compiled before) and of the loop by hand of the headline, in turns in one "
+        f"process a row. The floor is a step's matrix products at {content['gflops']:.0f} GFLOP/s, "
+        f"the best measured beside it; an update of all parameters and a read of the batch come on "
+        f"top of it. The smaller last step of an epoch counts as one."
+    ]
+    for axis, label in LABELS.items():
+        rows = []
+        for point in on(content, axis):
+            least = 1e3 * floor(content, axis, point["value"])
+            if "failed" in point:
+                rows.append([f"{point['value']:,}", point["failed"], "", f"{least:.3f}", ""])
+                continue
+            fnet, raw = ([1e3 * t for t in point[name]] for name in ("fnet", "raw"))
+            cells = [f"{point['value']:,}", markdown.spread(fnet, 3), markdown.spread(raw, 3)]
+            rows.append([*cells, f"{least:.3f}", markdown.ratio(raw, fnet)])
+        head = [label, "`train`, ms", "by hand, ms", "floor, ms", "by hand / `train`"]
+        parts += [
+            markdown.table(head, rows),
+            f"![A step against {label}](results/growth-{axis}.png)",
+        ]
+    return "\n\n".join(parts)
+
+
+def draw(content: Content, folder: Path) -> None:
+    for axis, label in LABELS.items():
+        points = good(on(content, axis))
+        values = [point["value"] for point in points]
+        figure, (panel,) = pictures.panels(1)
+        lines = {
+            "by hand": (column(points, "raw"), "s-", pictures.VERMILION),
+            "fnet.train": (column(points, "fnet"), "o-", pictures.BLUE),
+            "floor": ([floor(content, axis, value) for value in values], "--", pictures.GREY),
+        }
+        for name, (seconds, style, colour) in lines.items():
+            milliseconds = [1e3 * second for second in seconds]
+            panel.plot(values, milliseconds, style, color=colour, label=name, markersize=4)
+        panel.set_yscale("log")
+        pictures.plain(panel.yaxis)
+        low, high = panel.get_ylim()
+        panel.set_ylim(min(low, high / 10), high)  # a flat line is to look flat
+        pictures.marked(panel, values)
+        panel.set(xlabel=label, ylabel="ms a step")
+        panel.legend(frameon=False)
+        pictures.save(figure, folder, f"growth-{axis}")

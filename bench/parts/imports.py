@@ -1,0 +1,54 @@
+"""What an import costs."""
+
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from bench import markdown
+from bench.options import Options
+from bench.processes import ROOT, in_turns
+from bench.results import Content, column
+
+TITLE = "Importing"
+STATEMENTS = ("pass", "import numpy", "import jax", "import fnet")
+ROUNDS = 15  # at least, since a process takes a second
+
+
+def measure(options: Options) -> Content:
+    jobs = {statement: partial(seconds, statement) for statement in STATEMENTS}
+    in_turns(1, jobs)  # reads the files into the machine's memory, and writes bytecode
+    rounds = max(options.rounds, ROUNDS)
+    return {"rounds": rounds, "results": in_turns(rounds, jobs)}
+
+
+def seconds(statement: str) -> Content:
+    code = f"{statement}\nimport time\nprint(time.time())"
+    began = time.time()
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    return {"seconds": float(printed) - began}
+
+
+def section(content: Content) -> str:
+    milliseconds = {
+        statement: [1e3 * t for t in column(runs, "seconds")]
+        for statement, runs in content["results"].items()
+    }
+    rows = [[f"`{name}`", markdown.spread(values, 0)] for name, values in milliseconds.items()]
+    pairs = zip(milliseconds["import jax"], milliseconds["import fnet"], strict=True)
+    more = [fnet - jax for jax, fnet in pairs]
+    words = (
+        "Milliseconds from before the start of a fresh process to the end of the statement, in "
+        f"turns. Processes of each: {content['rounds']}."
+    )
+    verdict = (
+        f"`import fnet` takes {statistics.median(more):.0f} ms more than the `import jax` that it "
+        f"holds, the median of each round's difference ({min(more):.0f} to {max(more):.0f})."
+    )
+    return "\n\n".join([words, markdown.table(["statement", "ms"], rows), verdict])
+
+
+def draw(content: Content, folder: Path) -> None:
+    """A table says it."""

@@ -1,0 +1,80 @@
+"""Measurements in fresh processes, so that no contender warms anything up for another."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench.clock import Result
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 1800  # seconds; a job takes one to two minutes at most
+
+
+def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:
+    """Call `function` of `bench.jobs.module` in a new process.
+
+    Args:
+        job: "module:function".
+        cpu: whether JAX is to stay on the CPU where there is an accelerator.
+        arguments: what the function takes besides its clock, as JSON can carry it.
+
+    Returns:
+        What the function returned, or `{"failed": reason}`.
+    """
+    with tempfile.TemporaryDirectory() as caches:
+        command = [sys.executable, "-m", "bench.child", job, json.dumps(arguments)]
+        environment = cold(caches) | ({"JAX_PLATFORMS": "cpu"} if cpu else {})
+        try:
+            process = subprocess.run(
+                [*command, repr(time.time())],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return {"failed": f"not finished after {TIMEOUT} s"}
+    if process.returncode:
+        return {"failed": f"the process ended with code {process.returncode}"}
+    result: Result = json.loads(process.stdout.splitlines()[-1])
+    if "failed" in result:
+        print(process.stderr, file=sys.stderr)
+        result["failed"] = without_paths(result["failed"])
+    return result
+
+
+def cold(caches: str) -> dict[str, str]:
+    """The environment without any cache of compiled programs that outlives a process."""
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    return environment | {
+        "KERAS_BACKEND": "jax",
+        "KERAS_HOME": caches,
+        "TORCHINDUCTOR_CACHE_DIR": caches,
+        "TRITON_CACHE_DIR": caches,
+    }
+
+
+def in_turns(rounds: int, jobs: Mapping[str, Callable[[], Result]]) -> dict[str, list[Result]]:
+    """The results of every job, A B C A B C, so that a slow minute of the machine hits all."""
+    results: dict[str, list[Result]] = {name: [] for name in jobs}
+    for number in range(1, rounds + 1):
+        for name, job in jobs.items():
+            if any("failed" in result for result in results[name]):
+                continue  # once is enough
+            began = time.time()
+            results[name].append(job())
+            reason = results[name][-1].get("failed", "")
+            print(f"round {number}: {name}, {time.time() - began:.1f} s {reason}", flush=True)
+    return results
+
+
+def without_paths(text: str) -> str:
+    """A reason in one short line, which says nothing of the machine's folders."""
+    return re.sub(r"(?:/[^\s/:'\"]+)+/", "", text)[:300]
