@@ -43,7 +43,7 @@ def step(goal: Objective, state: TrainState, batch: Batch) -> tuple[TrainState, 
         state, params=params, model_state=model_state, opt_state=opt_state, step=state.step + 1
     )
     logs = {name: value.mean() for name, value in values.items()}
-    others = set(recorded(goal)) - logs.keys()
+    others = sorted(set(recorded(goal)) - logs.keys())
     return new, logs | {name: SERIES[name](state, grads, new) for name in others}
 
 

@@ -32,8 +32,8 @@ def test_mnist_on_the_bundled_digits(tmp_path, offline):
     assert "MNIST is neither on this machine nor to be downloaded: using the bundled" in shown
     assert "epoch 20/20: " in shown
     assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.93
-    for picture in ("history.png", "predictions.png"):
-        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    assert picture(tmp_path / "history.png")
+    assert picture(tmp_path / "predictions.png")
 
 
 def test_mnist_takes_its_flags(tmp_path, offline):
@@ -48,6 +48,36 @@ def test_from_scratch(tmp_path, offline):
     losses = [float(loss) for loss in re.findall(r"epoch \d+/10: loss of .* (\S+)", shown)]
     assert len(losses) == 10
     assert losses[-1] < losses[0]
+
+
+def picture(path: pathlib.Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_ensemble(tmp_path, offline):
+    shown = run("ensemble.py", cwd=tmp_path, env=offline)
+    alone = float(re.search(r"one model: (\S+) of the test set", shown)[1])
+    together = dict(re.findall(r"average of +(\d+): (\S+)", shown))
+    assert list(together) == ["1", "2", "4", "8", "16"]
+    assert float(together["16"]) > alone > 0.93
+    assert picture(tmp_path / "ensemble.png")
+    assert picture(tmp_path / "disagreement.png")
+
+
+def test_sweep(tmp_path, offline):
+    shown = run("sweep.py", cwd=tmp_path, env=offline)
+    assert re.findall(r"(\w+): 27 runs", shown) == ["sgd", "momentum", "rmsprop", "adam"]
+    accuracies = [float(line.split()[-3]) for line in shown.splitlines() if line.count("±") == 4]
+    assert len(accuracies) == 4 * 9
+    assert max(accuracies) > 0.9 > 0.3 > min(accuracies)
+    assert picture(tmp_path / "sweep.png")
+
+
+def test_hypergradient(tmp_path, offline):
+    shown = run("hypergradient.py", cwd=tmp_path, env=offline)
+    start, best = re.search(r"loss (\S+) at the start, (\S+) at best", shown).groups()
+    assert float(best) < 0.6 * float(start)
+    assert picture(tmp_path / "hypergradient.png")
 
 
 def test_readme(tmp_path, monkeypatch):

@@ -71,3 +71,25 @@ def test_predictions_in_colour():
 def test_predictions_of_different_lengths(count):
     with pytest.raises(ValueError, match=rf"must have one length, .* got {count}, 2 and 2"):
         fnet.plot_predictions(IMAGES[:count], [0, 1], np.eye(2))
+
+
+def test_a_sweep_has_a_line_a_combination_and_a_band_of_its_spread():
+    grid = fnet.grid(seed=[0, 1], learning_rate=[1e-3, 1e-2, 1e-1], rho=[0.9, 0.99])
+    last = np.arange(12.0)
+    history = {"loss": np.ones((12, 2)), "val_loss": np.stack([np.zeros(12), last], axis=1)}
+    (axes,) = fnet.plot_grid(grid, history).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("learning rate", "val loss")
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rho 0.9", "rho 0.99"]
+    for number, line in enumerate(axes.lines):
+        means = last.reshape(2, 3, 2).mean(axis=0)[:, number]
+        np.testing.assert_allclose(line.get_ydata(), means)
+        band = axes.collections[number].get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose([band.min(), band.max()],
+                                   means[[0, -1]] + np.array([-1, 1]) * np.std([0, 6], ddof=1))  # fmt: skip
+
+
+def test_a_sweep_of_near_values_is_drawn_on_an_even_scale():
+    figure = fnet.plot_grid(fnet.grid(rho=[0.8, 0.9]), {"loss": [[1.0], [2.0]]}, "loss")
+    assert figure.axes[0].get_xscale() == "linear"
+    assert figure.axes[0].get_legend() is None
