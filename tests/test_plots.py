@@ -85,8 +85,9 @@ def test_a_sweep_has_a_line_a_combination_and_a_band_of_its_spread():
         means = last.reshape(2, 3, 2).mean(axis=0)[:, number]
         np.testing.assert_allclose(line.get_ydata(), means)
         band = axes.collections[number].get_paths()[0].vertices[:, 1]
-        np.testing.assert_allclose([band.min(), band.max()],
-                                   means[[0, -1]] + np.array([-1, 1]) * np.std([0, 6], ddof=1))  # fmt: skip
+        spread = np.std([0, 6], ddof=1)
+        np.testing.assert_allclose(band.min(), means[0] - spread)
+        np.testing.assert_allclose(band.max(), means[-1] + spread)
 
 
 def test_a_sweep_of_near_values_is_drawn_on_an_even_scale():

@@ -62,9 +62,7 @@ def jobs(options: Options, laid: Laid) -> dict[str, Callable[[], Content]]:
         if job in FIRST_STEPS:
             todo[f"first_steps: {name}"] = partial(fresh, FIRST_STEPS[job], **given)
     given = told({"whole": True}, laid)
-    todo["beside: fit and train"] = partial(
-        fresh, "with_fnet:fit_beside_train", epochs=options.epochs, **given
-    )
+    todo["beside: fit and train"] = partial(fresh, "with_fnet:fit_beside_train", **given)
     for library in LIBRARIES:
         todo[f"peaks: {library}"] = partial(fresh, "peak:gemm", library=library)
     return todo

@@ -100,7 +100,7 @@ def progress(content: Content) -> str:
         apart = f" Between the processes of the table it is {markdown.ratio(*medians)}."
     return (
         f"`fit` with its progress line takes {markdown.spread(ratios, 3)} times as long an epoch "
-        f"as `train`, both called in turns in one process, the median of three turns a round; its "
+        f"as `train`, both called in turns in one process, the median of its turns a round; its "
         f"first epoch, in which its calls grow, is left out.{apart}"
     )
 

@@ -79,7 +79,8 @@ def draw(content: Content, folder: Path) -> None:
             panel.plot(members, costs(points, form), style, color=colour, label=form, markersize=4)
         panel.axhline(1, color=pictures.GREY, linestyle="--", linewidth=1)
         pictures.marked(panel, members)
-        panel.set(xlabel="models at once", title=f"784-{width}-10", ylim=(0, None))
+        panel.set(xlabel="models at once", title=f"784-{width}-10")
+    axes[0].set_ylim(bottom=0)  # of all, once all lines are there
     axes[0].set_ylabel("time a model / time of one alone")
     axes[0].legend(frameon=False)
     pictures.save(figure, folder, "many")
