@@ -16,9 +16,9 @@ from .state import TrainState, check_state
 from .training import check_run
 from .values import describe
 
-# Parameters of all members together that a CPU's caches hold. Measured on 784-n-10 in batches of 128:
-# below it 4 members and more take 0.65 to 0.9 of the time of single runs under vmap, above it 0.85 to
-# 1.3; under map they take 0.75 to 1 throughout.
+# Parameters of all members together that a CPU's caches hold. Measured on 784-n-10, batches of 128:
+# below it 4 members and more take 0.65 to 0.95 of the time of single runs under vmap, above it 0.85
+# to 1.3; under map they take 0.75 to 1 throughout.
 CACHED = 500_000
 
 
