@@ -44,7 +44,7 @@ def by_hand():
     return {name: np.array([row[name] for row in series]) for name in ("step", *RECORD)}
 
 
-@pytest.mark.parametrize("every", [1, 3, 7, 100])
+@pytest.mark.parametrize("every", [1, 3, 100])
 def test_train_records_what_steps_from_python_see(every, by_hand):
     _, history = fnet.train(classifier(), schedule_start(), DATA, record=RECORD, every=every, **RUN)
     assert list(history) == ["loss", "accuracy", "record"]
@@ -61,9 +61,8 @@ def test_recording_changes_nothing_else():
     chex.assert_trees_all_close(bits(recorded), bits(plain), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("every", [1, 3])
-def test_fit_records_the_same_from_arrays_and_from_batches(every):
-    options = RUN | {"record": RECORD, "every": every}
+def test_fit_records_the_same_from_arrays_and_from_batches():
+    options = RUN | {"record": RECORD, "every": 3}
     _, trained = fnet.train(classifier(), start(), DATA, shuffle=False, **options)
     for data in (DATA, list(fnet.batches(DATA, 8))):
         _, history = fnet.fit(classifier(), start(), data, shuffle=False, progress=False, **options)
