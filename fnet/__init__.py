@@ -24,6 +24,7 @@ from .activations import (
     squareplus as squareplus,
     tanh as tanh,
 )
+from .adapters import from_optax as from_optax
 from .callbacks import STOP as STOP, early_stopping as early_stopping
 from .combinators import (
     parallel as parallel,
@@ -56,6 +57,8 @@ from .losses import (
     to_categorical as to_categorical,
 )
 from .many import train_many as train_many
+from .masking import masked as masked
+from .matrices import muon as muon
 from .metrics import (
     accuracy as accuracy,
     binary_accuracy as binary_accuracy,
@@ -74,6 +77,7 @@ from .optimizers import (
     adagrad as adagrad,
     adam as adam,
     adamw as adamw,
+    lion as lion,
     momentum as momentum,
     rmsprop as rmsprop,
     sgd as sgd,
@@ -93,3 +97,9 @@ from .state import TrainState as TrainState, train_state as train_state
 from .summaries import summary as summary
 from .sweeps import grid as grid
 from .training import train as train, train_step as train_step
+from .wrappers import (
+    accumulated as accumulated,
+    averaged as averaged,
+    averaged_params as averaged_params,
+    clipped as clipped,
+)

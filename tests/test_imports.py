@@ -28,6 +28,11 @@ ORDER = [
     "schedules",
     "optimizer",
     "optimizers",
+    "matrices",
+    "catalogue",
+    "wrappers",
+    "masking",
+    "adapters",
     "data",
     "state",
     "inference",
@@ -82,6 +87,8 @@ def test_datasets_stands_alone():
 def test_losses_and_optimizers_know_nothing_of_layers():
     layers = {"contract", "layers", "normalization", "combinators", "model"}
     for name in ("losses", "metrics", "schedules", "optimizer", "optimizers"):
+        assert not imported(PACKAGE / f"{name}.py") & layers
+    for name in ("matrices", "catalogue", "wrappers", "masking", "adapters"):
         assert not imported(PACKAGE / f"{name}.py") & layers
 
 
