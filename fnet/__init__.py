@@ -50,6 +50,7 @@ from .losses import (
     binary_crossentropy as binary_crossentropy,
     categorical_crossentropy as categorical_crossentropy,
     huber as huber,
+    kl_divergence as kl_divergence,
     mean_absolute_error as mean_absolute_error,
     mean_squared_error as mean_squared_error,
     one_hot as one_hot,
@@ -62,6 +63,7 @@ from .matrices import muon as muon
 from .metrics import (
     accuracy as accuracy,
     binary_accuracy as binary_accuracy,
+    confusion_matrix as confusion_matrix,
     top_k_accuracy as top_k_accuracy,
 )
 from .model import (

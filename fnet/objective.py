@@ -15,6 +15,7 @@ from .losses import (
     binary_crossentropy,
     categorical_crossentropy,
     check_labels,
+    kl_divergence,
     sparse_categorical_crossentropy,
 )
 from .metrics import METRICS, accuracy, top_k_accuracy
@@ -26,9 +27,10 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch
 
 # A crossentropy of a softmax cancels to logits less their logsumexp. Done in two stages it rounds
 # to log(0) and its gradient to 0 for a confident mistake, so the pair is taken in one.
+OF_CLASSES = categorical_crossentropy, sparse_categorical_crossentropy, kl_divergence
 EXACT = {
-    softmax: (categorical_crossentropy, sparse_categorical_crossentropy),
-    jax.nn.softmax: (categorical_crossentropy, sparse_categorical_crossentropy),
+    softmax: OF_CLASSES,
+    jax.nn.softmax: OF_CLASSES,
     sigmoid: (binary_crossentropy,),
     jax.nn.sigmoid: (binary_crossentropy,),
 }
@@ -131,10 +133,19 @@ def objective(
                 f"There are {', '.join(map(repr, (*goal.names, *SERIES)))}."
             )
     body, activation = split_activation(net)
-    if function in EXACT.get(activation, ()):
-        from_logits = Partial(function, (), (("from_logits", True),))
+    plain, keywords = without_keywords(function)
+    if plain in EXACT.get(activation, ()) and not keywords.get("from_logits"):
+        keywords |= {"from_logits": True}
+        from_logits = Partial(plain, (), tuple(sorted(keywords.items())))
         return replace(goal, body=body, activation=activation, loss=from_logits)
     return goal
+
+
+def without_keywords(function: Loss) -> tuple[Loss, dict[str, Any]]:
+    """A loss, and the keywords that it was given beforehand."""
+    if isinstance(function, Partial) and not function.arguments:
+        return function.function, dict(function.keywords)
+    return function, {}
 
 
 def identity(x: jax.Array) -> jax.Array:

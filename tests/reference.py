@@ -97,7 +97,8 @@ def log_softmax(x):
     return x - np.logaddexp.reduce(x, axis=-1, keepdims=True)
 
 
-def binary_crossentropy(y_true, y_pred, from_logits=False):
+def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0):
+    y_true = (1 - label_smoothing) * y_true + label_smoothing / 2
     if from_logits:
         yes, no = log_sigmoid(y_pred), log_sigmoid(-y_pred)
     else:
@@ -105,13 +106,21 @@ def binary_crossentropy(y_true, y_pred, from_logits=False):
     return per_sample(-y_true * yes - (1 - y_true) * no)
 
 
-def categorical_crossentropy(y_true, y_pred, from_logits=False):
+def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0):
+    y_true = (1 - label_smoothing) * y_true + label_smoothing / y_pred.shape[-1]
     log_p = log_softmax(y_pred) if from_logits else np.log(np.maximum(y_pred, 1e-7))
     return per_sample(-np.sum(y_true * log_p, axis=-1))
 
 
-def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False):
-    return categorical_crossentropy(one_hot(y_true, y_pred.shape[-1]), y_pred, from_logits)
+def sparse_categorical_crossentropy(y_true, y_pred, *options, **keywords):
+    rows = one_hot(y_true, y_pred.shape[-1])
+    return categorical_crossentropy(rows, y_pred, *options, **keywords)
+
+
+def kl_divergence(y_true, y_pred, from_logits=False):
+    y_true = np.float64(y_true)
+    entropy = -np.sum(y_true * np.log(np.where(y_true > 0, y_true, 1)), axis=-1)
+    return categorical_crossentropy(y_true, y_pred, from_logits) - per_sample(entropy)
 
 
 def one_hot(labels, num_classes):
