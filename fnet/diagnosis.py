@@ -47,9 +47,9 @@ def watched(net: Layer) -> Layer:
     return twin
 
 
-def explain(goal: Objective, state: TrainState, batch: tuple[Any, Any]) -> str:
+def explain(goal: Objective, state: TrainState, batch: tuple[Any, ...]) -> str:
     """Why the loss of this batch is not finite in this state, with the first layer to blame."""
-    x, _ = batch
+    x, *_ = batch
     if not finite(x):
         return "the batch holds inputs that are not finite"
     key = jax.random.fold_in(state.key, state.step)

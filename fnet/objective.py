@@ -24,6 +24,8 @@ from .series import SERIES
 from .values import Partial, name_of, resolve
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch,)
+Batch = tuple[jax.Array, ...]  # (x, y), or (x, y, weights)
+Values = dict[str, jax.Array]
 
 # A crossentropy of a softmax cancels to logits less their logsumexp. Done in two stages it rounds
 # to log(0) and its gradient to 0 for a confident mistake, so the pair is taken in one.
@@ -55,38 +57,43 @@ class Objective:
     def names(self) -> list[str]:
         return ["loss", *map(name_of, self.metrics)]
 
-    def values(self, y_true: jax.Array, output: jax.Array) -> dict[str, jax.Array]:
+    def values(self, output: jax.Array, y_true: jax.Array, *weights: jax.Array) -> Values:
         """Loss and metrics of each sample, `(batch,)` each, from the output of `body`.
 
-        In at least float32, whatever the model computes in, since they are to be added up.
+        In at least float32, whatever the model computes in, since they are to be added up. Weights
+        multiply the loss, whose mean is then the sum of w times loss over the number of samples,
+        as Keras has it; metrics stay as they are.
         """
         values = {"loss": self.loss(y_true, output)}
         if self.metrics:
             y_pred = self.activation(output)
             values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
-        return {name: value.astype(float) for name, value in values.items()}
+        values = {name: value.astype(float) for name, value in values.items()}
+        for weight in weights:
+            values["loss"] = values["loss"] * weight
+        return values
 
-    def evaluate(
-        self, params: Tree, model_state: Tree, batch: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def evaluate(self, params: Tree, model_state: Tree, batch: Batch) -> tuple[jax.Array, Values]:
         """The output of `body` at inference, with loss and metrics of each sample."""
-        x, y = batch
+        x, *targets = batch
         output = apply(self.body, params, x, model_state)
-        return output, self.values(y, output)
+        return output, self.values(output, *targets)
 
     def check(
-        self, params: Tree, model_state: Tree, data: tuple[Any, Any], batch_size: int
-    ) -> None:
-        """Refuse what does not fit, before anything is compiled."""
-        self.check_labels(data[1], self.check_shapes(params, model_state, data, batch_size))
+        self, params: Tree, model_state: Tree, data: tuple[Any, ...], batch_size: int
+    ) -> jax.ShapeDtypeStruct:
+        """Refuse what does not fit, before anything is compiled; gives what `body` puts out."""
+        output = self.check_shapes(params, model_state, data, batch_size)
+        self.check_labels(data[1], output)
+        return output
 
     def check_shapes(
-        self, params: Tree, model_state: Tree, data: tuple[Any, Any], batch_size: int
+        self, params: Tree, model_state: Tree, data: tuple[Any, ...], batch_size: int
     ) -> jax.ShapeDtypeStruct:
         """Refuse parameters and shapes that do not fit; gives what `body` puts out."""
         like = [
             jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype))
-            for a in data
+            for a in data[:2]  # weights could make a value of each sample out of one of them all
         ]
         output, values = jax.eval_shape(self.evaluate, params, model_state, like)
         for name, value in values.items():

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from .checks import check_batch_size, check_count, check_data
 from .contract import Layer
-from .objective import Loss, Objective, objective
-from .running import Batch, History, Logs, in_order, run, step
+from .objective import Batch, Loss, Objective, objective
+from .running import History, Logs, in_order, run, step
 from .state import TrainState, check_state
 
 
@@ -26,8 +26,9 @@ def train_step(
         metrics: functions like `loss`, or their names.
 
     Returns:
-        `step(state, (x, y)) -> (state, logs)`; `logs` holds the batch's mean `loss` and metrics,
-        from before the update. Jit it, or use it inside a function of your own.
+        `step(state, (x, y)) -> (state, logs)`, or with `(x, y, weights)` as for `train`; `logs`
+        holds the batch's mean `loss` and metrics, from before the update. Jit it, or use it
+        inside a function of your own.
 
     Raises:
         ValueError: an unknown name.
@@ -50,13 +51,13 @@ def train_step(
 def train(
     net: Layer,
     state: TrainState,
-    data: tuple[Any, Any],
+    data: tuple[Any, ...],
     *,
     loss: Loss | str,
     epochs: int,
     batch_size: int | None,
     metrics: Sequence[Loss | str] = (),
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
     every: int = 1,
@@ -70,7 +71,9 @@ def train(
     Args:
         net: the model.
         state: where the run starts; it stays valid.
-        data: `(x, y)`, arrays of the same length. They are used as they are, bytes stay bytes.
+        data: `(x, y)`, arrays of the same length. They are used as they are, bytes stay bytes. Or
+            `(x, y, weights)`, where the loss is that of each sample times its weight, averaged
+            over the number of samples, as Keras has it; metrics are not weighted.
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name, as for `train_step`.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent.
@@ -115,8 +118,8 @@ def train(
 def check_run(
     goal: Objective,
     state: TrainState,
-    data: tuple[Any, Any],
-    validation: tuple[Any, Any] | None,
+    data: tuple[Any, ...],
+    validation: tuple[Any, ...] | None,
     epochs: int,
     batch_size: int | None,
 ) -> tuple[Batch, Batch | None, int, int]:

@@ -42,6 +42,7 @@ ORDER = [
     "training",
     "many",
     "sweeps",
+    "weights",
     "callbacks",
     "progress",
     "sources",
