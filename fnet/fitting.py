@@ -42,6 +42,7 @@ def fit(
     shuffle: bool = True,
     record: Sequence[str] = (),
     every: int = 1,
+    compute_dtype: Any = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> tuple[TrainState, History]:
@@ -71,6 +72,7 @@ def fit(
             out weighs 1. It multiplies `sample_weight`.
         shuffle: whether the order is a new one each epoch.
         record, every: what to keep of single steps, as for `train`.
+        compute_dtype: that of training's passes, such as `"bfloat16"`, as for `train`.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats; one that
             returns `fnet.STOP` ends the run.
@@ -98,7 +100,8 @@ def fit(
         >>> sorted(history)
         ['loss', 'val_loss']
     """
-    goal, state = objective(net, loss, metrics, record, every), check_state(state)
+    goal = objective(net, loss, metrics, record, every, compute_dtype)
+    state = check_state(state)
     epochs = check_count("epochs", epochs)
     if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
         raise TypeError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from .activations import sigmoid, softmax
 from .checks import check_count
@@ -19,7 +20,8 @@ from .losses import (
     sparse_categorical_crossentropy,
 )
 from .metrics import METRICS, accuracy, top_k_accuracy
-from .model import apply
+from .model import apply, forward
+from .precision import Rounded, check_compute_dtype, each_layer, rounded
 from .series import SERIES
 from .values import Partial, name_of, resolve
 
@@ -44,6 +46,7 @@ class Objective:
 
     `body` is the model up to the activation that its loss takes in, `activation` what turns the
     output of `body` into predictions. `record` names what is kept of every `every`-th step.
+    `compute_dtype` is that of the forward and the backward pass in training, unless it is None.
     """
 
     body: Layer
@@ -52,6 +55,7 @@ class Objective:
     metrics: tuple[Loss, ...]
     record: tuple[str, ...] = ()
     every: int = 1
+    compute_dtype: Any = None
 
     @property
     def names(self) -> list[str]:
@@ -72,6 +76,18 @@ class Objective:
         for weight in weights:
             values["loss"] = values["loss"] * weight
         return values
+
+    def forward(
+        self, params: Tree, model_state: Tree, x: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, Tree]:
+        """The output of `body` in training, and the new model state."""
+        dtype = self.compute_dtype
+        if dtype is None:
+            return forward(self.body, params, model_state, x, key)
+        body = each_layer(self.body, lambda layer: Rounded(layer, dtype))
+        params, x = rounded((params, jnp.asarray(x)), dtype)
+        output, model_state = forward(body, params, model_state, x, key)
+        return rounded(output, float), model_state
 
     def evaluate(self, params: Tree, model_state: Tree, batch: Batch) -> tuple[jax.Array, Values]:
         """The output of `body` at inference, with loss and metrics of each sample."""
@@ -121,6 +137,7 @@ def objective(
     metrics: Sequence[Loss | str] = (),
     record: Sequence[str] = (),
     every: int = 1,
+    compute_dtype: Any = None,
 ) -> Objective:
     """Resolve names, and join the model's last activation with its loss where they make a pair."""
     net, function = as_layer(net, "net"), resolve("loss", loss, LOSSES)
@@ -128,7 +145,10 @@ def objective(
         if isinstance(names, str):
             raise TypeError(f"`{argument}` must be a list, got {names!r}. Write [{names!r}].")
     functions = tuple(resolve("metrics", metric, METRICS) for metric in metrics)
-    goal = Objective(net, identity, function, functions, tuple(record), check_count("every", every))
+    goal = Objective(
+        net, identity, function, functions, tuple(record), check_count("every", every),
+        check_compute_dtype(compute_dtype),
+    )  # fmt: skip
     if len(set(goal.names)) < len(goal.names):
         raise ValueError(
             f"`metrics` must have names of their own, got {goal.names}. Rename or drop one."

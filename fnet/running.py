@@ -11,7 +11,6 @@ import numpy as np
 from .data import feistel, round_keys
 from .inference import means
 from .loops import loop, scan
-from .model import forward
 from .objective import Batch, Objective
 from .series import SERIES
 from .state import TrainState
@@ -32,7 +31,7 @@ def step(goal: Objective, state: TrainState, batch: Batch) -> tuple[TrainState, 
 
     def mean_loss(params: Any) -> tuple[jax.Array, Any]:
         key = jax.random.fold_in(state.key, state.step)
-        output, model_state = forward(goal.body, params, state.model_state, x, key)
+        output, model_state = goal.forward(params, state.model_state, x, key)
         values = goal.values(output, *targets)
         return values["loss"].mean(), (values, model_state)
 

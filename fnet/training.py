@@ -15,7 +15,10 @@ from .state import TrainState, check_state
 
 
 def train_step(
-    net: Layer, loss: Loss | str, metrics: Sequence[Loss | str] = ()
+    net: Layer,
+    loss: Loss | str,
+    metrics: Sequence[Loss | str] = (),
+    compute_dtype: Any = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """One step of training as a pure function: forward pass, loss, gradient, update.
 
@@ -24,6 +27,9 @@ def train_step(
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name; the step descends on its mean. A
             crossentropy behind a last softmax or sigmoid is computed from the logits, exactly.
         metrics: functions like `loss`, or their names.
+        compute_dtype: that of the forward and the backward pass, such as `"bfloat16"`; parameters,
+            loss and update stay in theirs. Losses are not scaled, which float16 may need. Unless
+            given, everything is computed in the dtype of the parameters.
 
     Returns:
         `step(state, (x, y)) -> (state, logs)`, or with `(x, y, weights)` as for `train`; `logs`
@@ -32,6 +38,7 @@ def train_step(
 
     Raises:
         ValueError: an unknown name.
+        TypeError: a `compute_dtype` that is not floating.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -45,7 +52,7 @@ def train_step(
         >>> round(params["kernel"].item(), 2), round(params["bias"].item(), 2)
         (3.0, 1.0)
     """
-    return partial(step, objective(net, loss, metrics))
+    return partial(step, objective(net, loss, metrics, compute_dtype=compute_dtype))
 
 
 def train(
@@ -61,6 +68,7 @@ def train(
     shuffle: bool = True,
     record: Sequence[str] = (),
     every: int = 1,
+    compute_dtype: Any = None,
 ) -> tuple[TrainState, History]:
     """A whole run as one pure function, compiled as one program.
 
@@ -83,6 +91,8 @@ def train(
         record: what to keep of single steps: `"loss"`, a metric by its name, `"grad_norm"`,
             `"param_norm"`, `"update_norm"`, `"learning_rate"`.
         every: keeps steps 0, every, 2 every, ... of each epoch only.
+        compute_dtype: that of training's passes, as for `train_step`; validation is computed in
+            the dtype of the parameters, as `evaluate` does.
 
     Returns:
         The state after the run, and the history: `loss` and metrics averaged over each epoch's
@@ -109,7 +119,7 @@ def train(
         >>> history["loss"].shape, int(state.step)
         ((4,), 16)
     """
-    goal, state = objective(net, loss, metrics, record, every), check_state(state)
+    goal, state = objective(net, loss, metrics, record, every, compute_dtype), check_state(state)
     arguments = check_run(goal, state, data, validation, epochs, batch_size)
     state, history = run(goal, state, *arguments, shuffle)
     return state, in_order(goal, validation, history)

@@ -19,6 +19,7 @@ ORDER = [
     "combinators",
     "model",
     "summaries",
+    "precision",
     "losses",
     "metrics",
     "checks",
