@@ -24,6 +24,7 @@ from .activations import (
     squareplus as squareplus,
     tanh as tanh,
 )
+from .adapters import from_optax as from_optax
 from .callbacks import STOP as STOP, early_stopping as early_stopping
 from .combinators import (
     parallel as parallel,
@@ -49,6 +50,7 @@ from .losses import (
     binary_crossentropy as binary_crossentropy,
     categorical_crossentropy as categorical_crossentropy,
     huber as huber,
+    kl_divergence as kl_divergence,
     mean_absolute_error as mean_absolute_error,
     mean_squared_error as mean_squared_error,
     one_hot as one_hot,
@@ -56,9 +58,12 @@ from .losses import (
     to_categorical as to_categorical,
 )
 from .many import train_many as train_many
+from .masking import masked as masked
+from .matrices import muon as muon
 from .metrics import (
     accuracy as accuracy,
     binary_accuracy as binary_accuracy,
+    confusion_matrix as confusion_matrix,
     top_k_accuracy as top_k_accuracy,
 )
 from .model import (
@@ -74,6 +79,7 @@ from .optimizers import (
     adagrad as adagrad,
     adam as adam,
     adamw as adamw,
+    lion as lion,
     momentum as momentum,
     rmsprop as rmsprop,
     sgd as sgd,
@@ -93,3 +99,9 @@ from .state import TrainState as TrainState, train_state as train_state
 from .summaries import summary as summary
 from .sweeps import grid as grid
 from .training import train as train, train_step as train_step
+from .wrappers import (
+    accumulated as accumulated,
+    averaged as averaged,
+    averaged_params as averaged_params,
+    clipped as clipped,
+)

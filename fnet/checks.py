@@ -9,21 +9,38 @@ import numpy as np
 from .values import describe
 
 
-def check_data(argument: str, data: Any) -> tuple[Any, Any]:
-    """Two arrays of the same length, at least 1; lists become arrays."""
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
+def check_data(argument: str, data: Any) -> tuple[Any, ...]:
+    """Two arrays of the same length, at least 1, or three with weights; lists become arrays."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise TypeError(
-            f"{argument} must be a pair of arrays (x, y), got {describe(data)}. "
-            f"Put the samples and their labels into one tuple."
+            f"{argument} must be a pair of arrays (x, y), or (x, y, weights), got "
+            f"{describe(data)}. Put the samples and their labels into one tuple."
         )
-    x, y = (a if hasattr(a, "shape") else np.asarray(a) for a in data)
+    x, y, *weights = (a if hasattr(a, "shape") else np.asarray(a) for a in data)
     if np.shape(x)[:1] != np.shape(y)[:1] or not np.shape(x):
         raise ValueError(
             f"{argument} must hold as many labels as samples, got x of shape {np.shape(x)} and "
             f"y of shape {np.shape(y)}. Take both from the same rows."
         )
     check_samples(f"`x` of {argument}", x)
-    return x, y
+    return x, y, *(check_weights(f"`weights` of {argument}", w, np.shape(x)[0]) for w in weights)
+
+
+def check_weights(what: str, weights: Any, samples: int) -> Any:
+    """A weight for each sample, as floats."""
+    weights = weights if hasattr(weights, "shape") else np.asarray(weights)
+    if np.shape(weights) != (samples,) or not jnp.issubdtype(weights.dtype, jnp.number):
+        raise ValueError(
+            f"{what} must be a number for each of {samples}, shape ({samples},), got shape "
+            f"{np.shape(weights)} and dtype {weights.dtype}. 1 is the weight of a plain sample."
+        )
+    weights = weights.astype(jnp.result_type(float))
+    check_finite(what, weights)
+    if not isinstance(weights, jax.core.Tracer) and (weights < 0).any():
+        raise ValueError(
+            f"{what} must not be negative, got {weights.min()}. 0 leaves a sample out."
+        )
+    return weights
 
 
 def check_samples(what: str, x: Any) -> None:
@@ -49,8 +66,8 @@ def check_count(argument: str, count: int) -> int:
 
 
 def check_split(
-    data: tuple[Any, Any], validation: Any, validation_split: float
-) -> tuple[tuple[Any, Any], Any]:
+    data: tuple[Any, ...], validation: Any, validation_split: float
+) -> tuple[tuple[Any, ...], Any]:
     """The data without its last fraction, and that fraction as the validation data."""
     if not 0 <= validation_split < 1:
         raise ValueError(

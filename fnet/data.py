@@ -121,18 +121,18 @@ def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) ->
 
 
 def batches(
-    data: tuple[Any, Any], batch_size: int | None, *, key: jax.Array | None = None, epoch: int = 0
-) -> Iterator[tuple[Any, Any]]:
+    data: tuple[Any, ...], batch_size: int | None, *, key: jax.Array | None = None, epoch: int = 0
+) -> Iterator[tuple[Any, ...]]:
     """One epoch of batches, in the order in which `train` and `fit` take them.
 
     Args:
-        data: `(x, y)`, arrays of the same length.
+        data: `(x, y)`, arrays of the same length, or `(x, y, weights)`.
         batch_size: samples a batch; the last batch holds what is left. None for all of them.
         key: the `key` of the TrainState; without one, the order of the data.
         epoch: the number of the epoch.
 
     Returns:
-        An iterator over `(x, y)` of each batch.
+        An iterator over `(x, y)` of each batch, with its weights where there are some.
 
     Raises:
         ValueError: empty data, lengths that differ, a batch size below 1.
@@ -144,8 +144,8 @@ def batches(
         >>> [x.tolist() for x, y in fnet.batches((x, x), 2)]
         [[0, 1], [2, 3], [4]]
     """
-    x, y = check_data("`data`", data)
-    length = check_batch_size(batch_size, x)
-    order = np.arange(len(x)) if key is None else np.asarray(epoch_order(key, epoch, len(x)))
-    parts = (order[start : start + length] for start in range(0, len(x), length))
-    return ((x[rows], y[rows]) for rows in parts)
+    data = check_data("`data`", data)
+    size, length = len(data[0]), check_batch_size(batch_size, data[0])
+    order = np.arange(size) if key is None else np.asarray(epoch_order(key, epoch, size))
+    parts = (order[start : start + length] for start in range(0, size, length))
+    return (tuple(array[rows] for array in data) for rows in parts)

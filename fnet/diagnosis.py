@@ -1,17 +1,15 @@
 """Where the first number that is not finite came from, found by taking the step again."""
 
-import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from .combinators import Combinator
 from .contract import Key, Layer, Output, Tree
 from .errors import LayerValueError
-from .model import forward
 from .objective import Objective
+from .precision import each_layer
 from .state import TrainState
 
 
@@ -39,22 +37,15 @@ class Watched(Layer):
         raise LayerValueError(f"gives what is not finite from an input of up to {size:.3g}")
 
 
-def watched(net: Layer) -> Layer:
-    if not isinstance(net, Combinator):
-        return Watched(net)
-    twin = copy.copy(net)
-    object.__setattr__(twin, "layers", tuple(map(watched, net.layers)))
-    return twin
-
-
-def explain(goal: Objective, state: TrainState, batch: tuple[Any, Any]) -> str:
+def explain(goal: Objective, state: TrainState, batch: tuple[Any, ...]) -> str:
     """Why the loss of this batch is not finite in this state, with the first layer to blame."""
-    x, _ = batch
+    x, *_ = batch
     if not finite(x):
         return "the batch holds inputs that are not finite"
     key = jax.random.fold_in(state.key, state.step)
     try:
-        output, _ = forward(watched(goal.body), state.params, state.model_state, x, key)
+        watched = replace(goal, body=each_layer(goal.body, Watched))
+        output, _ = watched.forward(state.params, state.model_state, x, key)
     except LayerValueError as error:
         return str(error)
     size = float(jnp.abs(output).max())

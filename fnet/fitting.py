@@ -3,7 +3,7 @@
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from .running import History, averages, empty_tally, in_order, log_names
 from .sources import Arrays, Batches, Position, is_batches
 from .state import TrainState, check_state
 from .values import describe
+from .weights import with_class_weight, with_sample_weight
 
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
 
@@ -28,17 +29,20 @@ Callback = Callable[[int, TrainState, dict[str, float]], Any]
 def fit(
     net: Layer,
     state: TrainState,
-    data: tuple[Any, Any] | Iterable[tuple[Any, Any]],
+    data: tuple[Any, ...] | Iterable[tuple[Any, ...]],
     *,
     loss: Loss | str,
     epochs: int = 1,
     batch_size: int | None = 32,
     metrics: Sequence[Loss | str] = (),
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
     validation_split: float = 0.0,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
     every: int = 1,
+    compute_dtype: Any = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> tuple[TrainState, History]:
@@ -52,7 +56,8 @@ def fit(
         net: the model.
         state: where the run starts; it stays valid. A run goes on from the state it returns.
         data: `(x, y)`, arrays of the same length; or an iterable of such batches, gone through
-            once an epoch, in its own order and batch sizes (each new size is compiled once).
+            once an epoch, in its own order and batch sizes (each new size is compiled once). Each
+            may be `(x, y, weights)`, as for `train`.
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name, as for `train_step`.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent, 1 for the
@@ -61,8 +66,13 @@ def fit(
         validation: `(x, y)` to evaluate after each epoch.
         validation_split: the last fraction of the data, before any shuffling, taken as
             `validation` instead, in [0, 1).
+        sample_weight: `(samples,)`, what the loss of each sample is multiplied with; the mean is
+            still over the number of samples, as Keras has it. `validation_split` splits it too.
+        class_weight: from a class to the weight of its samples in training; a class that is left
+            out weighs 1. It multiplies `sample_weight`.
         shuffle: whether the order is a new one each epoch.
         record, every: what to keep of single steps, as for `train`.
+        compute_dtype: that of training's passes, such as `"bfloat16"`, as for `train`.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats; one that
             returns `fnet.STOP` ends the run.
@@ -72,7 +82,8 @@ def fit(
         The state after the run, and the history as `train` gives it, an entry a finished epoch.
 
     Raises:
-        ValueError: as `train`, and inputs that are not finite, or a split outside of [0, 1).
+        ValueError: as `train`, and inputs that are not finite, a split outside of [0, 1), weights
+            of another length, a weight of an unknown class, weights beside batches.
         TypeError: as `train`.
 
     Example:
@@ -89,7 +100,8 @@ def fit(
         >>> sorted(history)
         ['loss', 'val_loss']
     """
-    goal, state = objective(net, loss, metrics, record, every), check_state(state)
+    goal = objective(net, loss, metrics, record, every, compute_dtype)
+    state = check_state(state)
     epochs = check_count("epochs", epochs)
     if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
         raise TypeError(
@@ -97,15 +109,18 @@ def fit(
         )
     arrays = None
     if not is_batches(data):
-        arrays, validation = check_split(check_data("`data`", data), validation, validation_split)
+        arrays = with_sample_weight(check_data("`data`", data), sample_weight)
+        arrays, validation = check_split(arrays, validation, validation_split)
     if validation is not None:
         validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
     if arrays is None:
+        refuse_weights(sample_weight=sample_weight, class_weight=class_weight)
         source: Batches | Arrays = Batches(goal, data, epochs, validation_split)
     else:
         batch_size = check_batch_size(batch_size, arrays[0])
-        check_trainable("data", goal, state, arrays, batch_size)
+        output = check_trainable("data", goal, state, arrays, batch_size)
+        arrays = with_class_weight(arrays, class_weight, output.shape[-1] if output.ndim > 1 else 1)
         source = Arrays(goal, arrays, batch_size, shuffle)
     validation = jax.tree.map(jnp.asarray, validation)
 
@@ -178,8 +193,18 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 def check_trainable(
-    what: str, goal: Objective, state: TrainState, data: tuple[Any, Any], batch_size: int
-) -> None:
-    goal.check(state.params, state.model_state, data, batch_size)
-    for name, array in zip("xy", data, strict=True):
+    what: str, goal: Objective, state: TrainState, data: tuple[Any, ...], batch_size: int
+) -> jax.ShapeDtypeStruct:
+    output = goal.check(state.params, state.model_state, data, batch_size)
+    for name, array in zip("xy", data[:2], strict=True):
         check_finite(f"`{name}` of `{what}`", array)
+    return output
+
+
+def refuse_weights(**weights: Any) -> None:
+    for name, value in weights.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` needs arrays to weigh, got an iterable of batches. "
+                f"Put the weights into the batches: (x, y, weights)."
+            )

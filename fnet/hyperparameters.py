@@ -16,12 +16,12 @@ T = TypeVar("T", bound=type)
 
 Number = Any  # a float; an array of them in a sweep; a tracer inside a transformation
 RANGES = {  # every other number is in [0, inf)
-    **dict.fromkeys(("beta", "beta1", "beta2", "rho"), (0, 1)),
+    **dict.fromkeys(("beta", "beta1", "beta2", "decay", "rho"), (0, 1)),
     **dict.fromkeys(("decay_steps", "warmup_steps"), (1, math.inf)),
 }
 
 
-def static(*, default: Any) -> Any:
+def static(*, default: Any = MISSING) -> Any:
     """A field that decides the program instead of being a number in it."""
     return field(default=default, metadata={"static": True})
 
@@ -63,6 +63,8 @@ class Hyperparameters:
         for f in numbers:
             value = getattr(self, f.name)
             if f.name == "learning_rate" and callable(value) and not isinstance(value, type):
+                continue
+            if f.name == "optimizer":  # the one within a wrapper, which has checked its own
                 continue
             fix = "" if f.default is MISSING else f" Its default is {f.default}."
             bounds = RANGES.get(f.name, (0, math.inf))

@@ -40,7 +40,7 @@ def outputs(
 def evaluate(
     net: Layer,
     state: TrainState | Tree,
-    data: tuple[Any, Any],
+    data: tuple[Any, ...],
     *,
     loss: Loss | str,
     metrics: Sequence[Loss | str] = (),
@@ -51,7 +51,7 @@ def evaluate(
     Args:
         net: the model.
         state: a TrainState, or the parameters alone.
-        data: `(x, y)`, arrays of the same length.
+        data: `(x, y)`, arrays of the same length, or `(x, y, weights)` as for `train`.
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name.
         metrics: functions like `loss`, or their names.
         batch_size: samples computed at once; the result does not depend on it but for rounding.

@@ -87,7 +87,7 @@ def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array
 
 
 def binary_crossentropy(
-    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False
+    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
     """Crossentropy of yes and no, -mean_j (y log p + (1 - y) log(1 - p)).
 
@@ -95,12 +95,13 @@ def binary_crossentropy(
         y_true: `(batch, ...)`, 0 or 1 or a probability.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
+        label_smoothing: s in [0, 1], which makes of each y (1 - s) y + s / 2.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ; smoothing outside of [0, 1].
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -109,7 +110,10 @@ def binary_crossentropy(
 
     Source: Good 1952, Rational Decisions.
     """
+    check_smoothing("binary_crossentropy", label_smoothing)
     y_true = matched(y_true, y_pred)
+    if label_smoothing:
+        y_true = (1 - label_smoothing) * y_true + label_smoothing / 2
     if from_logits:
         log_yes, log_no = jax.nn.log_sigmoid(y_pred), jax.nn.log_sigmoid(-y_pred)
     else:
@@ -119,7 +123,7 @@ def binary_crossentropy(
 
 
 def categorical_crossentropy(
-    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False
+    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
     """Crossentropy with one-hot labels, -sum_k y_k log p_k.
 
@@ -127,31 +131,37 @@ def categorical_crossentropy(
         y_true: `(batch, ..., classes)`, one-hot or any distribution.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
+        label_smoothing: s in [0, 1], which makes of each y_k (1 - s) y_k + s / classes; in
+            training `partial(fnet.categorical_crossentropy, label_smoothing=0.1)`.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: shapes that differ, integer labels among them.
+        ValueError: shapes that differ, integer labels among them; smoothing outside of [0, 1].
 
     Example:
         >>> import jax.numpy as jnp, fnet
         >>> fnet.categorical_crossentropy(jnp.array([[0, 1]]), jnp.array([[0.5, 0.5]])).round(4)
         Array([0.6931], dtype=float32)
 
-    Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
+    Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs; Szegedy et
+    al. 2016, Rethinking the Inception Architecture, section 7 (label smoothing).
     """
+    check_smoothing("categorical_crossentropy", label_smoothing)
     if jnp.ndim(y_true) == jnp.ndim(y_pred) - 1:
         raise ValueError(
             f"categorical_crossentropy: `y_true` must be one-hot, of shape {y_pred.shape}, got "
             f"shape {jnp.shape(y_true)}. For integer labels use sparse_categorical_crossentropy, "
             f"or make them one-hot: fnet.one_hot(y_true, {y_pred.shape[-1]})."
         )
-    return per_sample(-(matched(y_true, y_pred) * log_probs(y_pred, from_logits)).sum(-1))
+    log_p = log_probs(y_pred, from_logits)
+    costs = -(matched(y_true, y_pred) * log_p).sum(-1)
+    return per_sample(smoothed(costs, log_p, label_smoothing))
 
 
 def sparse_categorical_crossentropy(
-    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False
+    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
     """Crossentropy with integer labels, -log p_(y_true).
 
@@ -159,12 +169,13 @@ def sparse_categorical_crossentropy(
         y_true: `(batch, ...)`, integers in [0, classes).
         y_pred: `(batch, ..., classes)`, probabilities or logits.
         from_logits: whether `y_pred` are logits.
+        label_smoothing: as for `categorical_crossentropy`.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: labels that are one-hot or of another shape.
+        ValueError: labels that are one-hot or of another shape; smoothing outside of [0, 1].
         TypeError: labels that are no integers.
 
     Example:
@@ -174,6 +185,7 @@ def sparse_categorical_crossentropy(
 
     Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
     """
+    check_smoothing("sparse_categorical_crossentropy", label_smoothing)
     y_true = jnp.asarray(y_true)
     if y_true.shape != y_pred.shape[:-1]:
         raise ValueError(
@@ -189,7 +201,35 @@ def sparse_categorical_crossentropy(
     # A comparison instead of an index: its gradient is element-wise, where that of an index is a
     # scatter, and a label out of range cannot read another class.
     chosen = y_true[..., None].astype(int) == class_numbers(y_pred)
-    return per_sample(jnp.where(chosen, -log_probs(y_pred, from_logits), 0).sum(-1))
+    log_p = log_probs(y_pred, from_logits)
+    costs = jnp.where(chosen, -log_p, 0).sum(-1)
+    return per_sample(smoothed(costs, log_p, label_smoothing))
+
+
+def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False) -> jax.Array:
+    """Divergence of distributions, sum_k y_k log(y_k / p_k), where 0 log 0 = 0.
+
+    Args:
+        y_true: `(batch, ..., classes)`, distributions.
+        y_pred: probabilities of the same shape, or logits.
+        from_logits: whether `y_pred` are logits.
+
+    Returns:
+        `(batch,)`, in nats; the crossentropy less what it is at best.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.kl_divergence(jnp.array([[0.0, 1.0]]), jnp.array([[0.5, 0.5]])).round(4)
+        Array([0.6931], dtype=float32)
+
+    Source: Kullback and Leibler 1951, On Information and Sufficiency, equation 2.4.
+    """
+    y_true = matched(y_true, y_pred)
+    log_y = jnp.log(jnp.maximum(y_true, EPSILON))
+    return per_sample((y_true * (log_y - log_probs(y_pred, from_logits))).sum(-1))
 
 
 def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
@@ -239,6 +279,21 @@ def log_probs(y_pred: jax.Array, from_logits: bool) -> jax.Array:
     return jax.nn.log_softmax(y_pred) if from_logits else jnp.log(jnp.maximum(y_pred, EPSILON))
 
 
+def smoothed(costs: jax.Array, log_p: jax.Array, label_smoothing: float) -> jax.Array:
+    """(1 - s) of the costs of the labels, and s of the mean cost of all classes."""
+    if not label_smoothing:
+        return costs
+    return (1 - label_smoothing) * costs - label_smoothing * log_p.mean(-1)
+
+
+def check_smoothing(loss: str, label_smoothing: float) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"{loss}: `label_smoothing` must be in [0, 1], got {label_smoothing!r}. "
+            f"0.1 gives a tenth of every label to all classes alike."
+        )
+
+
 def class_numbers(y_pred: jax.Array) -> jax.Array:
     """0, 1, ... along the last axis, with the rank of `y_pred`."""
     return jnp.arange(y_pred.shape[-1]).reshape((1,) * (y_pred.ndim - 1) + (-1,))
@@ -266,5 +321,6 @@ LOSSES = {
         binary_crossentropy,
         categorical_crossentropy,
         sparse_categorical_crossentropy,
+        kl_divergence,
     )
 }

@@ -25,16 +25,17 @@ CACHED = 500_000
 def train_many(
     net: Layer,
     states: TrainState,
-    data: tuple[Any, Any],
+    data: tuple[Any, ...],
     *,
     loss: Loss | str,
     epochs: int,
     batch_size: int | None,
     metrics: Sequence[Loss | str] = (),
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
     every: int = 1,
+    compute_dtype: Any = None,
     form: str | None = None,
 ) -> tuple[TrainState, History]:
     """Many runs of `train` over the same data in one program, in the form that is fastest here.
@@ -47,8 +48,8 @@ def train_many(
         net: the model of all of them.
         states: a TrainState whose leaves have the members in front, from `jax.vmap` over
             `train_state` or from `fnet.grid`.
-        data, loss, epochs, batch_size, metrics, validation, shuffle, record, every: as for
-            `train`.
+        data, loss, epochs, batch_size, metrics, validation, shuffle, record, every,
+            compute_dtype: as for `train`.
         form: `"vmap"`, `"map"` or `"unrolled"`; unless given, `"vmap"` on an accelerator, and on
             a CPU while the members have at most 500,000 parameters together; `"map"` otherwise.
 
@@ -74,7 +75,7 @@ def train_many(
         >>> jax.vmap(lambda state: fnet.predict(net, state, x))(states).mean(axis=0).shape
         (100, 1)
     """
-    goal = objective(net, loss, metrics, record, every)
+    goal = objective(net, loss, metrics, record, every, compute_dtype)
     states, member = check_states(states)
     arguments = check_run(goal, member, data, validation, epochs, batch_size)
     form = check_form(form) if form is not None else fastest_form(states)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from .losses import class_numbers, matched, mean_absolute_error, mean_squared_error, per_sample
+from .losses import (
+    check_labels,
+    class_numbers,
+    matched,
+    mean_absolute_error,
+    mean_squared_error,
+    per_sample,
+)
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
@@ -93,6 +100,56 @@ def binary_accuracy(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5
     """
     predicted = as_float(y_pred > threshold, y_pred)
     return per_sample(as_float(predicted == matched(y_true, y_pred), y_pred))
+
+
+def confusion_matrix(
+    y_true: jax.Array, y_pred: jax.Array, num_classes: int | None = None
+) -> jax.Array:
+    """How often each class was taken for each, C_ij = the number of samples of class i called j.
+
+    Args:
+        y_true: integer labels in [0, num_classes), of any shape.
+        y_pred: integer labels of the same shape, such as `predict_classes` gives.
+        num_classes: how many there are; unless given, as many as the labels show, which works
+            outside of jit only.
+
+    Returns:
+        `(num_classes, num_classes)`, int32: a row for each true class; the diagonal is right.
+
+    Raises:
+        ValueError: shapes that differ, labels out of range, `num_classes` left out under jit.
+        TypeError: labels that are no integers.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.confusion_matrix(jnp.array([0, 1, 1]), jnp.array([0, 1, 0]))
+        Array([[1, 0],
+               [1, 1]], dtype=int32)
+    """
+    labels = {"y_true": jnp.asarray(y_true), "y_pred": jnp.asarray(y_pred)}
+    shape = labels["y_true"].shape
+    for name, values in labels.items():
+        if not jnp.issubdtype(values.dtype, jnp.integer):
+            raise TypeError(
+                f"confusion_matrix: `{name}` must be integer labels, got dtype {values.dtype}. "
+                f"Of one-hot labels or probabilities take {name}.argmax(-1)."
+            )
+        if values.shape != shape:
+            raise ValueError(
+                f"confusion_matrix: `y_pred` must have the shape of `y_true`, {shape}, got "
+                f"{values.shape}. Of one-hot labels or probabilities take argmax(-1)."
+            )
+    rows, columns = (values.ravel().astype(int) for values in labels.values())
+    if num_classes is None:
+        if isinstance(rows, jax.core.Tracer) or isinstance(columns, jax.core.Tracer):
+            raise ValueError(
+                "confusion_matrix: `num_classes` must be given under jit, got None. "
+                "Pass the number of classes."
+            )
+        num_classes = int(max(rows.max(initial=0), columns.max(initial=0))) + 1
+    for name, values in labels.items():
+        check_labels(name, values, num_classes)
+    return jnp.zeros((num_classes, num_classes), int).at[rows, columns].add(1)
 
 
 def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:

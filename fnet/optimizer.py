@@ -4,9 +4,10 @@ An optimizer is a frozen dataclass of its hyperparameters, which are the leaves 
 
     init(params)                        -> opt_state
     update(grads, opt_state, params)    -> params, opt_state
+    rate(step)                          -> the learning rate of the update after `step` of them
 
 `opt_state` is a named tuple: `step`, the number of updates so far, and trees shaped like `params`.
-An optimizer is its `rule` for one array, which is lifted to trees once, here. A learning rate may
+Most optimizers are a `rule` for one array, which is lifted to trees once, here. A learning rate may
 be a schedule, `schedule(step) -> learning rate`.
 """
 
@@ -41,15 +42,61 @@ class AdagradState(NamedTuple):
     sum_of_squares: Tree  # like params
 
 
+class MeanState(NamedTuple):
+    step: jax.Array  # ()
+    mean: Tree  # like params
+
+
 class AdamState(NamedTuple):
     step: jax.Array  # ()
     mean: Tree  # like params
     mean_square: Tree  # like params
 
 
+class MuonState(NamedTuple):
+    step: jax.Array  # ()
+    velocity: Tree  # like params; of leaves that are no matrix the mean of Adam
+    mean_square: Tree  # like params; stays 0 for matrices
+
+
 @dataclass(frozen=True, eq=False)
 class Optimizer(Hyperparameters, abc.ABC):
-    """What all optimizers share: state of zeros, the schedule, the lift from arrays to trees."""
+    """The contract, which rules and wrappers of optimizers fulfil alike."""
+
+    @abc.abstractmethod
+    def init(self, params: Tree) -> Any:
+        """What the optimizer remembers at the start."""
+
+    @abc.abstractmethod
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        """The parameters after one step, and what is remembered then."""
+
+    @abc.abstractmethod
+    def rate(self, step: jax.Array) -> Number:
+        """The learning rate of the update after `step` updates."""
+
+    def check_type(self, opt_state: Any, State: type[Any]) -> None:
+        if not isinstance(opt_state, State):
+            raise TypeError(
+                f"{type(self).__name__}: `opt_state` must be of type {State.__name__}, got "
+                f"{type(opt_state).__name__}. Make it with optimizer.init(params)."
+            )
+
+    def check_trees(self, params: Tree, **trees: Tree) -> None:
+        name, wanted = type(self).__name__, described(params)
+        for what, tree in trees.items():
+            got = described(tree)
+            if got != wanted:
+                raise TypeError(
+                    f"{name}: `{what}` must be like `params`, got too much: "
+                    f"{sorted(got - wanted)}, too little: {sorted(wanted - got)}. "
+                    f"Make both from the same parameters."
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted(Optimizer):
+    """What all rules share: state of zeros, the schedule, the lift from arrays to trees."""
 
     State: ClassVar[type[Any]]
     learning_rate: Number
@@ -63,12 +110,13 @@ class Optimizer(Hyperparameters, abc.ABC):
         return self.State(jnp.zeros((), jnp.int32), *zeros)
 
     def rate(self, step: jax.Array) -> Number:
-        """The learning rate of the update after `step` updates."""
         return self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
-        self.check(grads, opt_state, params)
+        self.check_type(opt_state, self.State)
         step, *slots = opt_state
+        names = self.State._fields[1:]
+        self.check_trees(params, grads=grads, **dict(zip(names, slots, strict=True)))
         optimizer = replace(self, learning_rate=self.rate(step))
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
@@ -88,22 +136,6 @@ class Optimizer(Hyperparameters, abc.ABC):
             for i in range(1 + len(slots))
         )
         return params, self.State(step + 1, *slots)
-
-    def check(self, grads: Tree, opt_state: Any, params: Tree) -> None:
-        name, wanted = type(self).__name__, described(params)
-        if not isinstance(opt_state, self.State):
-            raise TypeError(
-                f"{name}: `opt_state` must be of type {self.State.__name__}, got "
-                f"{type(opt_state).__name__}. Make it with optimizer.init(params)."
-            )
-        for what, tree in {"grads": grads, **opt_state._asdict()}.items():
-            got = wanted if what == "step" else described(tree)
-            if got != wanted:
-                raise TypeError(
-                    f"{name}: `{what}` must be like `params`, got too much: "
-                    f"{sorted(got - wanted)}, too little: {sorted(wanted - got)}. "
-                    f"Make both from the same parameters."
-                )
 
 
 def described(tree: Tree) -> set[str]:

@@ -11,16 +11,17 @@ from .hyperparameters import Number, pytree, static
 from .optimizer import (
     AdagradState,
     AdamState,
+    Lifted,
     MeanSquareState,
+    MeanState,
     MomentumState,
-    Optimizer,
     SGDState,
     Tree,
 )
 
 
 @pytree
-class sgd(Optimizer):
+class sgd(Lifted):
     """Stochastic gradient descent, p = p - lr g.
 
     Args:
@@ -48,7 +49,7 @@ class sgd(Optimizer):
 
 
 @pytree
-class momentum(Optimizer):
+class momentum(Lifted):
     """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov's.
 
     Args:
@@ -83,7 +84,7 @@ class momentum(Optimizer):
 
 
 @pytree
-class rmsprop(Optimizer):
+class rmsprop(Lifted):
     """RMSProp as Keras has it, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
 
     Epsilon is inside the root; optax and torch have it elsewhere.
@@ -119,7 +120,7 @@ class rmsprop(Optimizer):
 
 
 @pytree
-class adagrad(Optimizer):
+class adagrad(Lifted):
     """Adagrad as Keras has it, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
 
     Args:
@@ -158,7 +159,7 @@ class adagrad(Optimizer):
 
 
 @pytree
-class adam(Optimizer):
+class adam(Lifted):
     """Adam, m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; at update t = 1, 2, ...
 
     p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside of the root.
@@ -239,6 +240,40 @@ class adamw(adam):
         return moved - self.learning_rate * self.weight_decay * p, m, v
 
 
-OPTIMIZERS = {
-    optimizer.__name__: optimizer for optimizer in (sgd, momentum, rmsprop, adagrad, adam, adamw)
-}
+@pytree
+class lion(Lifted):
+    """Lion, c = beta1 m + (1 - beta1) g; m = beta2 m + (1 - beta2) g.
+
+    p = p - lr (sign(c) + weight_decay p): every parameter moves by the learning rate, so that is
+    to be some 3 to 10 times smaller than for Adam.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1: the share of the mean in the direction of an update, in [0, 1).
+        beta2: how much of the mean stays, in [0, 1).
+        weight_decay: the share of every parameter lost an update, in units of the learning rate.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.lion(0.25)
+        >>> params, grads = jnp.array([1.0, 1.0]), jnp.array([3.0, -0.01])
+        >>> optimizer.update(grads, optimizer.init(params), params)[0]
+        Array([0.75, 1.25], dtype=float32)
+
+    Source: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, algorithm 2.
+    """
+
+    State = MeanState
+    learning_rate: Number = 1e-4
+    beta1: Number = 0.9
+    beta2: Number = 0.99
+    weight_decay: Number = 0.0
+
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array) -> tuple[jax.Array, ...]:
+        c = self.beta1 * m + (1 - self.beta1) * g
+        m = self.beta2 * m + (1 - self.beta2) * g
+        return p - self.learning_rate * (jnp.sign(c) + self.weight_decay * p), m

@@ -11,12 +11,10 @@ import numpy as np
 from .data import feistel, round_keys
 from .inference import means
 from .loops import loop, scan
-from .model import forward
-from .objective import Objective
+from .objective import Batch, Objective
 from .series import SERIES
 from .state import TrainState
 
-Batch = tuple[jax.Array, jax.Array]
 Logs = dict[str, Any]  # arrays by name
 History = dict[str, Any]  # Logs, and under "record" the Logs of single steps
 
@@ -29,12 +27,12 @@ class Tally(NamedTuple):
 
 
 def step(goal: Objective, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
-    x, y = batch
+    x, *targets = batch
 
     def mean_loss(params: Any) -> tuple[jax.Array, Any]:
         key = jax.random.fold_in(state.key, state.step)
-        output, model_state = forward(goal.body, params, state.model_state, x, key)
-        values = goal.values(y, output)
+        output, model_state = goal.forward(params, state.model_state, x, key)
+        values = goal.values(output, *targets)
         return values["loss"].mean(), (values, model_state)
 
     grads, (values, model_state) = jax.grad(mean_loss, has_aux=True)(state.params)
@@ -93,15 +91,15 @@ def run_steps(
     That is `batch_size`, but for the last batch, which is a step of its own size where it is
     smaller: no padding, so batch statistics are its own.
     """
-    x, y = data
+    size = len(data[0])
     order = round_keys(state.key, epoch)
 
     def one_step(index: jax.Array, carry: tuple[TrainState, Tally]) -> tuple[TrainState, Tally]:
         state, tally = carry
         rows = index * batch_size + jnp.arange(length)
         if shuffle:
-            rows = feistel(order, rows, len(x))
-        state, logs = step(goal, state, (x[rows], y[rows]))
+            rows = feistel(order, rows, size)
+        state, logs = step(goal, state, tuple(array[rows] for array in data))
         return state, tallied(goal, tally, index, length, logs)
 
     return loop(start, stop, one_step, (state, tally))

@@ -16,8 +16,8 @@ import numpy as np
 from .checks import check_data, check_finite
 from .data import epoch_order
 from .diagnosis import explain
-from .objective import Objective
-from .running import Batch, Logs, Tally, empty_tally, recorded, run_steps, step, tallied
+from .objective import Batch, Objective
+from .running import Logs, Tally, empty_tally, recorded, run_steps, step, tallied
 from .state import TrainState
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
@@ -72,10 +72,10 @@ class Arrays:
         )
 
     def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
-        x, y = self.data
-        order = epoch_order(state.key, epoch, len(x)) if self.shuffle else jnp.arange(len(x))
+        size = self.samples
+        order = epoch_order(state.key, epoch, size) if self.shuffle else jnp.arange(size)
         rows = order[index * self.batch_size :][: self.batch_size]
-        return x[rows], y[rows]
+        return tuple(array[rows] for array in self.data)
 
 
 array_steps = jax.jit(run_steps, static_argnames=("goal", "batch_size", "length", "shuffle"))
@@ -131,20 +131,21 @@ class Batches:
     def call(self, batch: Batch, run: Run) -> Run:
         return batch_step(self.goal, *run, batch)[0]
 
-    def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, Any]:
+    def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
         """Every new shape against the model; values where they are on the host, at hand."""
-        x, y = check_data(f"batch {number} of `data`", batch)
-        kind = x.shape, x.dtype, y.shape, y.dtype
+        batch = check_data(f"batch {number} of `data`", batch)
+        x, y, *_ = batch
+        kind = tuple((array.shape, array.dtype) for array in batch)
         if kind not in self.outputs:
             self.outputs[kind] = self.goal.check_shapes(
-                state.params, state.model_state, (x, y), len(x)
+                state.params, state.model_state, batch, len(x)
             )
         for name, array in {"x": x, "y": y}.items():
             if isinstance(array, np.ndarray):
                 check_finite(f"`{name}` of batch {number}", array)
         if isinstance(y, np.ndarray):
             self.goal.check_labels(y, self.outputs[kind])
-        return x, y
+        return batch
 
 
 @partial(jax.jit, static_argnames="goal")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from .catalogue import as_optimizer
 from .contract import Layer, Shape, Tree, as_layer
 from .model import check_key, check_shape, compiled_once, init_trees
 from .optimizer import Optimizer
-from .optimizers import OPTIMIZERS
-from .values import describe, resolve
+from .values import describe
 
 
 @jax.tree_util.register_dataclass
@@ -77,18 +77,6 @@ def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Shape) -> 
 
 
 compiled_start = compiled_once(start, static_argnums=(0, 3))
-
-
-def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
-    if isinstance(optimizer, str):
-        return resolve("optimizer", optimizer, OPTIMIZERS, "an optimizer")()
-    if isinstance(optimizer, type) or not hasattr(optimizer, "update"):
-        name = getattr(optimizer, "__name__", "rmsprop")
-        raise TypeError(
-            f"`optimizer` must be an optimizer or the name of one, got {describe(optimizer)}. "
-            f"Pass fnet.{name}(learning_rate) or {name!r}."
-        )
-    return optimizer
 
 
 def check_state(state: TrainState) -> TrainState:

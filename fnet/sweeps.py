@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .catalogue import as_optimizer
 from .contract import Layer, Shape
 from .optimizer import Optimizer
-from .state import TrainState, as_optimizer, train_state
+from .state import TrainState, train_state
 from .values import describe
+from .wrappers import Wrapper
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +53,14 @@ class Grid:
         """
         labels, optimizer = self.labels, as_optimizer(optimizer)
         seeds = labels.pop("seed", np.zeros(len(self), int))
-        known = [f.name for f in fields(optimizer) if not f.metadata.get("static")]
+        known = hyperparameters(optimizer)
         for name in labels:
             if name not in known:
                 raise ValueError(
                     f"`{name}` must be a hyperparameter of {type(optimizer).__name__}, which has "
                     f"{', '.join(known)}. Rename the axis, or take another optimizer."
                 )
-        swept = replace(optimizer, **labels)
+        swept = with_hyperparameters(optimizer, labels)
         swept = jax.tree.map(lambda n: jnp.broadcast_to(n, (len(self),)), swept)
         keys = jax.vmap(jax.random.key)(seeds)
         return jax.vmap(lambda key, optimizer: train_state(net, optimizer, key, in_shape))(
@@ -160,6 +162,23 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
             "grid must have at least one axis, got none. Write grid(learning_rate=[1e-3, 1e-2])."
         )
     return Grid({name: check_axis(name, values) for name, values in axes.items()})
+
+
+def hyperparameters(optimizer: Optimizer) -> list[str]:
+    """The names of an optimizer's numbers, those of the optimizer within a wrapper included."""
+    names = [f.name for f in fields(optimizer) if not f.metadata.get("static")]
+    if isinstance(optimizer, Wrapper):
+        return names[1:] + hyperparameters(optimizer.optimizer)
+    return names
+
+
+def with_hyperparameters(optimizer: Optimizer, numbers: Mapping[str, Any]) -> Optimizer:
+    """The optimizer with other numbers: a wrapper's own, and the rest in what it wraps."""
+    own = {name: numbers[name] for f in fields(optimizer) if (name := f.name) in numbers}
+    if isinstance(optimizer, Wrapper):
+        rest = {name: numbers[name] for name in numbers if name not in own}
+        own["optimizer"] = with_hyperparameters(optimizer.optimizer, rest)
+    return replace(optimizer, **own)
 
 
 def check_axis(name: str, values: Any) -> np.ndarray:

@@ -9,13 +9,16 @@ import jax.numpy as jnp
 
 from .checks import check_batch_size, check_count, check_data
 from .contract import Layer
-from .objective import Loss, Objective, objective
-from .running import Batch, History, Logs, in_order, run, step
+from .objective import Batch, Loss, Objective, objective
+from .running import History, Logs, in_order, run, step
 from .state import TrainState, check_state
 
 
 def train_step(
-    net: Layer, loss: Loss | str, metrics: Sequence[Loss | str] = ()
+    net: Layer,
+    loss: Loss | str,
+    metrics: Sequence[Loss | str] = (),
+    compute_dtype: Any = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """One step of training as a pure function: forward pass, loss, gradient, update.
 
@@ -24,13 +27,18 @@ def train_step(
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name; the step descends on its mean. A
             crossentropy behind a last softmax or sigmoid is computed from the logits, exactly.
         metrics: functions like `loss`, or their names.
+        compute_dtype: that of the forward and the backward pass, such as `"bfloat16"`; parameters,
+            loss and update stay in theirs. Losses are not scaled, which float16 may need. Unless
+            given, everything is computed in the dtype of the parameters.
 
     Returns:
-        `step(state, (x, y)) -> (state, logs)`; `logs` holds the batch's mean `loss` and metrics,
-        from before the update. Jit it, or use it inside a function of your own.
+        `step(state, (x, y)) -> (state, logs)`, or with `(x, y, weights)` as for `train`; `logs`
+        holds the batch's mean `loss` and metrics, from before the update. Jit it, or use it
+        inside a function of your own.
 
     Raises:
         ValueError: an unknown name.
+        TypeError: a `compute_dtype` that is not floating.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -44,22 +52,23 @@ def train_step(
         >>> round(params["kernel"].item(), 2), round(params["bias"].item(), 2)
         (3.0, 1.0)
     """
-    return partial(step, objective(net, loss, metrics))
+    return partial(step, objective(net, loss, metrics, compute_dtype=compute_dtype))
 
 
 def train(
     net: Layer,
     state: TrainState,
-    data: tuple[Any, Any],
+    data: tuple[Any, ...],
     *,
     loss: Loss | str,
     epochs: int,
     batch_size: int | None,
     metrics: Sequence[Loss | str] = (),
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
     every: int = 1,
+    compute_dtype: Any = None,
 ) -> tuple[TrainState, History]:
     """A whole run as one pure function, compiled as one program.
 
@@ -70,7 +79,9 @@ def train(
     Args:
         net: the model.
         state: where the run starts; it stays valid.
-        data: `(x, y)`, arrays of the same length. They are used as they are, bytes stay bytes.
+        data: `(x, y)`, arrays of the same length. They are used as they are, bytes stay bytes. Or
+            `(x, y, weights)`, where the loss is that of each sample times its weight, averaged
+            over the number of samples, as Keras has it; metrics are not weighted.
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name, as for `train_step`.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent.
@@ -80,6 +91,8 @@ def train(
         record: what to keep of single steps: `"loss"`, a metric by its name, `"grad_norm"`,
             `"param_norm"`, `"update_norm"`, `"learning_rate"`.
         every: keeps steps 0, every, 2 every, ... of each epoch only.
+        compute_dtype: that of training's passes, as for `train_step`; validation is computed in
+            the dtype of the parameters, as `evaluate` does.
 
     Returns:
         The state after the run, and the history: `loss` and metrics averaged over each epoch's
@@ -106,7 +119,7 @@ def train(
         >>> history["loss"].shape, int(state.step)
         ((4,), 16)
     """
-    goal, state = objective(net, loss, metrics, record, every), check_state(state)
+    goal, state = objective(net, loss, metrics, record, every, compute_dtype), check_state(state)
     arguments = check_run(goal, state, data, validation, epochs, batch_size)
     state, history = run(goal, state, *arguments, shuffle)
     return state, in_order(goal, validation, history)
@@ -115,8 +128,8 @@ def train(
 def check_run(
     goal: Objective,
     state: TrainState,
-    data: tuple[Any, Any],
-    validation: tuple[Any, Any] | None,
+    data: tuple[Any, ...],
+    validation: tuple[Any, ...] | None,
     epochs: int,
     batch_size: int | None,
 ) -> tuple[Batch, Batch | None, int, int]:

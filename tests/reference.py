@@ -44,6 +44,34 @@ def adamw(p, g, *slots, learning_rate=1e-3, weight_decay=1e-4, **betas_and_epsil
     return moved - learning_rate * weight_decay * p, *slots
 
 
+def lion(p, g, m=0.0, *, learning_rate=1e-4, beta1=0.9, beta2=0.99, weight_decay=0.0):
+    c = beta1 * m + (1 - beta1) * g
+    m = beta2 * m + (1 - beta2) * g
+    return p - learning_rate * (np.sign(c) + weight_decay * p), m
+
+
+def muon(p, g, *slots, nesterov=True, **numbers):
+    defaults = {"learning_rate": 0.02, "beta": 0.95, "adam_share": 0.015}
+    defaults |= {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-10}
+    rate, beta, share, *adams = (defaults | numbers).values()
+    if p.ndim != 2:
+        names = ("beta1", "beta2", "epsilon")
+        return adam(
+            p, g, *slots, learning_rate=share * rate, **dict(zip(names, adams, strict=True))
+        )
+    b = beta * (slots[0] if slots else 0.0) + g
+    return p - rate * orthogonalized(g + beta * b if nesterov else b), b
+
+
+def orthogonalized(g):
+    """Newton-Schulz seen from the singular values, each of which goes its own way."""
+    u, s, v = np.linalg.svd(g, full_matrices=False)
+    s = s / (np.sqrt((g**2).sum()) + 1e-7)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return u * s @ v
+
+
 def per_sample(values):
     return values.reshape(len(values), -1).mean(1)
 
@@ -69,7 +97,8 @@ def log_softmax(x):
     return x - np.logaddexp.reduce(x, axis=-1, keepdims=True)
 
 
-def binary_crossentropy(y_true, y_pred, from_logits=False):
+def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0):
+    y_true = (1 - label_smoothing) * y_true + label_smoothing / 2
     if from_logits:
         yes, no = log_sigmoid(y_pred), log_sigmoid(-y_pred)
     else:
@@ -77,13 +106,21 @@ def binary_crossentropy(y_true, y_pred, from_logits=False):
     return per_sample(-y_true * yes - (1 - y_true) * no)
 
 
-def categorical_crossentropy(y_true, y_pred, from_logits=False):
+def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0):
+    y_true = (1 - label_smoothing) * y_true + label_smoothing / y_pred.shape[-1]
     log_p = log_softmax(y_pred) if from_logits else np.log(np.maximum(y_pred, 1e-7))
     return per_sample(-np.sum(y_true * log_p, axis=-1))
 
 
-def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False):
-    return categorical_crossentropy(one_hot(y_true, y_pred.shape[-1]), y_pred, from_logits)
+def sparse_categorical_crossentropy(y_true, y_pred, *options, **keywords):
+    rows = one_hot(y_true, y_pred.shape[-1])
+    return categorical_crossentropy(rows, y_pred, *options, **keywords)
+
+
+def kl_divergence(y_true, y_pred, from_logits=False):
+    y_true = np.float64(y_true)
+    entropy = -np.sum(y_true * np.log(np.where(y_true > 0, y_true, 1)), axis=-1)
+    return categorical_crossentropy(y_true, y_pred, from_logits) - per_sample(entropy)
 
 
 def one_hot(labels, num_classes):

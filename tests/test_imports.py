@@ -19,6 +19,7 @@ ORDER = [
     "combinators",
     "model",
     "summaries",
+    "precision",
     "losses",
     "metrics",
     "checks",
@@ -28,6 +29,11 @@ ORDER = [
     "schedules",
     "optimizer",
     "optimizers",
+    "matrices",
+    "catalogue",
+    "wrappers",
+    "masking",
+    "adapters",
     "data",
     "state",
     "inference",
@@ -37,6 +43,7 @@ ORDER = [
     "training",
     "many",
     "sweeps",
+    "weights",
     "callbacks",
     "progress",
     "sources",
@@ -82,6 +89,8 @@ def test_datasets_stands_alone():
 def test_losses_and_optimizers_know_nothing_of_layers():
     layers = {"contract", "layers", "normalization", "combinators", "model"}
     for name in ("losses", "metrics", "schedules", "optimizer", "optimizers"):
+        assert not imported(PACKAGE / f"{name}.py") & layers
+    for name in ("matrices", "catalogue", "wrappers", "masking", "adapters"):
         assert not imported(PACKAGE / f"{name}.py") & layers
 
 

@@ -60,6 +60,7 @@ def pair(function, oracle, y_true, y_pred, **keywords):
 BINARY = fnet.binary_crossentropy, reference.binary_crossentropy
 DENSE = fnet.categorical_crossentropy, reference.categorical_crossentropy
 SPARSE = fnet.sparse_categorical_crossentropy, reference.sparse_categorical_crossentropy
+DIVERGENCE = fnet.kl_divergence, reference.kl_divergence
 LOSSES = {
     "squared": Case(fnet.mean_squared_error, reference.mean_squared_error, real, real),
     "absolute": Case(fnet.mean_absolute_error, reference.mean_absolute_error, real, real),
@@ -73,6 +74,14 @@ LOSSES = {
     "dense, logits": pair(*DENSE, one_hot, real, from_logits=True),
     "sparse": pair(*SPARSE, labels, distribution),
     "sparse, logits": pair(*SPARSE, labels, real, from_logits=True),
+    "binary, smooth": pair(*BINARY, bits, fraction, label_smoothing=0.2),
+    "dense, smooth": pair(*DENSE, one_hot, distribution, label_smoothing=0.2),
+    "dense, smooth, logits": pair(*DENSE, one_hot, real, label_smoothing=0.2, from_logits=True),
+    "sparse, smooth": pair(*SPARSE, labels, distribution, label_smoothing=0.2),
+    "sparse, smooth, logits": pair(*SPARSE, labels, real, label_smoothing=1, from_logits=True),
+    "divergence": pair(*DIVERGENCE, distribution, distribution),
+    "divergence, one-hot": pair(*DIVERGENCE, one_hot, distribution),
+    "divergence, logits": pair(*DIVERGENCE, distribution, real, from_logits=True),
 }
 METRICS = {
     "accuracy": Case(fnet.accuracy, reference.accuracy, labels, tied),
@@ -239,6 +248,39 @@ def test_training_behind_an_activation_is_exact(activation, name, y_true, slope)
     chex.assert_trees_all_equal((loss, gradient), from_logits(X, y_true))
 
 
+SMOOTH_SLOPE = SOFTMAX_SLOPE + 0.1 * (ONE_HOT - 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_true", "slope"),
+    [
+        (fnet.categorical_crossentropy, ONE_HOT, SMOOTH_SLOPE),
+        (fnet.sparse_categorical_crossentropy, TARGETS, SMOOTH_SLOPE),
+        (fnet.kl_divergence, ONE_HOT, SOFTMAX_SLOPE),
+    ],
+)
+def test_training_with_smooth_labels_and_divergences_is_exact_too(loss, y_true, slope):
+    options = {} if loss is fnet.kl_divergence else {"label_smoothing": 0.1}
+    net = fnet.sequential(fnet.dense(3), fnet.softmax)
+    value, gradient = gradients(net, loss.__name__, **options)(X, y_true)
+    oracle = getattr(reference, loss.__name__)
+    exact = oracle(y_true, np.float64(X), from_logits=True, **options)
+    np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-6)
+
+
+def test_confusion_matrix():
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.integers(0, 4, (2, 5, 20))
+    counts = np.zeros((4, 4), int)
+    np.add.at(counts, (y_true, y_pred), 1)
+    np.testing.assert_array_equal(fnet.confusion_matrix(y_true, y_pred.astype(np.uint8)), counts)
+    compiled = jax.jit(fnet.confusion_matrix, static_argnames="num_classes")
+    wider = compiled(y_true, y_pred, num_classes=6)
+    np.testing.assert_array_equal(wider, np.pad(counts, (0, 2)))
+    assert fnet.confusion_matrix(y_true[:0], y_pred[:0], 2).sum() == 0
+
+
 def test_metrics_see_what_the_activation_gives(key):
     net = fnet.sequential(fnet.dense(1, use_bias=False), fnet.sigmoid)
     state = fnet.train_state(net, "sgd", key, (1,))
@@ -392,11 +434,49 @@ ERRORS = [
         ValueError,
         "`labels` must hold labels in [0, 3), got -1 to 2.",
     ),
+    *[
+        (
+            lambda loss=loss: loss(ROWS, ROWS, label_smoothing=1.5),
+            ValueError,
+            f"{loss.__name__}: `label_smoothing` must be in [0, 1], got 1.5. 0.1 gives a tenth",
+        )
+        for loss in (
+            fnet.binary_crossentropy,
+            fnet.categorical_crossentropy,
+            fnet.sparse_categorical_crossentropy,
+        )
+    ],
+    (
+        lambda: fnet.confusion_matrix(INTEGERS, ROWS),
+        TypeError,
+        "confusion_matrix: `y_pred` must be integer labels, got dtype float32. Of one-hot labels "
+        "or probabilities take y_pred.argmax(-1).",
+    ),
+    (
+        lambda: fnet.confusion_matrix(INTEGERS, INTEGERS[:3]),
+        ValueError,
+        "confusion_matrix: `y_pred` must have the shape of `y_true`, (4,), got (3,).",
+    ),
+    (
+        lambda: fnet.confusion_matrix(INTEGERS, INTEGERS, 2),
+        ValueError,
+        "`y_true` must hold labels in [0, 2), got 0 to 2.",
+    ),
+    (
+        lambda: fnet.confusion_matrix(INTEGERS, -INTEGERS),
+        ValueError,
+        "`y_pred` must hold labels in [0, 3), got -2 to 0.",
+    ),
+    (
+        lambda: jax.jit(fnet.confusion_matrix)(INTEGERS, INTEGERS),
+        ValueError,
+        "confusion_matrix: `num_classes` must be given under jit, got None. Pass",
+    ),
     (
         lambda: fnet.train_step(NET, "mse"),
         ValueError,
         "`loss` must be a function or one of 'binary_crossentropy', 'categorical_crossentropy', "
-        "'huber', 'mean_absolute_error', 'mean_squared_error', "
+        "'huber', 'kl_divergence', 'mean_absolute_error', 'mean_squared_error', "
         "'sparse_categorical_crossentropy', got 'mse'. Check the spelling",
     ),
     (

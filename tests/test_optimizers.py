@@ -22,11 +22,14 @@ class Case(NamedTuple):
     factory: Callable[..., Any]
     oracle: Callable[..., Any]
     numbers: dict[str, float]  # every hyperparameter but the learning rate, off its default
-    rates: tuple[float, float]  # that converge on the parabola and on Rosenbrock's valley
+    rates: tuple[Any, Any]  # that converge on the parabola and on Rosenbrock's valley
 
 
 ADAM = {"beta1": 0.5, "beta2": 0.75, "epsilon": 0.1}
 ADAGRAD = {"initial_accumulator_value": 0.5, "epsilon": 0.1}
+LION = {"beta1": 0.5, "beta2": 0.75, "weight_decay": 0.1}
+MUON = {"beta": 0.5, "adam_share": 0.5, **ADAM}
+FALLING = fnet.cosine(0.01, 1_000)  # a sign has no smaller steps of its own
 CASES = {
     "sgd": Case(fnet.sgd, reference.sgd, {}, (0.1, 1e-3)),
     "momentum": Case(fnet.momentum, reference.momentum, {"beta": 0.5}, (0.03, 1e-3)),
@@ -37,6 +40,14 @@ CASES = {
     "adagrad": Case(fnet.adagrad, reference.adagrad, ADAGRAD, (1.0, 0.5)),
     "adam": Case(fnet.adam, reference.adam, ADAM, (0.03, 3e-3)),
     "adamw": Case(fnet.adamw, reference.adamw, ADAM | {"weight_decay": 0.1}, (0.03, 3e-3)),
+    "lion": Case(fnet.lion, reference.lion, LION, (FALLING, fnet.cosine(3e-3, 20_000))),
+    "muon": Case(fnet.muon, reference.muon, MUON, (2.0, 0.2)),
+    "muon_without_nesterov": Case(
+        partial(fnet.muon, nesterov=False),
+        partial(reference.muon, nesterov=False),
+        MUON,
+        (2.0, 0.2),
+    ),
 }
 every_optimizer = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -111,6 +122,14 @@ BY_HAND = {  # optimizer, its state before, and where p = 1 is after g = 2
         fnet.adamw(0.1, beta1=0.5, beta2=0.6, epsilon=2.0, weight_decay=0.5),
         {"step": 1, "mean": 1.0, "mean_square": 1.6},
         0.9,
+    ),
+    # c = 0.5 * -4 + 0.5 * 2 = -1;  1 - 0.1 * (-1 + 0.5 * 1)
+    "lion": (fnet.lion(0.1, beta1=0.5, weight_decay=0.5), {"mean": -4.0}, 1.05),
+    # Adam's 0.95 as above: a number is no matrix
+    "muon": (
+        fnet.muon(0.2, adam_share=0.5, beta1=0.5, beta2=0.6, epsilon=2.0),
+        {"step": 1, "velocity": 1.0, "mean_square": 1.6},
+        0.95,
     ),
 }
 
@@ -356,6 +375,6 @@ def test_refuses_the_state_of_other_parameters():
 
 
 def test_an_unknown_name_lists_the_known_ones(key):
-    known = "'adagrad', 'adam', 'adamw', 'momentum', 'rmsprop', 'sgd'"
+    known = "'adagrad', 'adam', 'adamw', 'lion', 'momentum', 'muon', 'rmsprop', 'sgd'"
     with pytest.raises(ValueError, match=f"^`optimizer` must be .* {known}, got 'sdg'"):
         fnet.train_state(fnet.dense(1), "sdg", key, (1,))

@@ -1,0 +1,67 @@
+"""Mixed precision: a model computes in few bits, its parameters are kept in many.
+
+The parameters and the input are rounded before the first layer, and what every layer puts out
+after it, since a layer may make its own floats, as `rescale` makes them of bytes.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .combinators import Combinator
+from .contract import Key, Layer, Output, Tree
+from .values import describe
+
+
+def each_layer(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
+    """The model with every layer in it wrapped; its trees stay the same."""
+    if not isinstance(net, Combinator):
+        return wrap(net)
+    twin = copy.copy(net)
+    wrapped = tuple(each_layer(layer, wrap) for layer in net.layers)
+    object.__setattr__(twin, "layers", wrapped)
+    return twin
+
+
+def rounded(tree: Tree, dtype: Any) -> Tree:
+    """The tree with its floats in another dtype; integers and keys stay."""
+    return jax.tree.map(
+        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Rounded(Layer):
+    """A layer whose output is rounded."""
+
+    layer: Layer
+    dtype: Any
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        y, state = self.layer.apply(params, state, x, key, training)
+        return rounded(y, self.dtype), state
+
+
+def check_compute_dtype(compute_dtype: Any) -> Any:
+    """The dtype as a value, or None."""
+    if compute_dtype is None:
+        return None
+    try:
+        dtype = jnp.dtype(compute_dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"`compute_dtype` must be a floating dtype, got {describe(compute_dtype)}. "
+            f"Write 'bfloat16', or leave it out for that of the parameters."
+        )
+    return dtype

@@ -1,0 +1,140 @@
+"""Mixed precision: passes in few bits; parameters, losses and updates in many."""
+
+import dataclasses
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import LOSS, METRICS, bits, classifier, images, start
+from tables import LAYERS
+
+import fnet
+from fnet.precision import Rounded, each_layer
+
+DATA, VALIDATION = images(50), images(20, seed=1)
+RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
+HALF = {"compute_dtype": "bfloat16"}
+NET = fnet.sequential(
+    fnet.rescale(1 / 255), fnet.flatten, fnet.dense(3), fnet.batch_norm(), fnet.softmax
+)
+
+
+def equal(a, b) -> None:
+    chex.assert_trees_all_equal(bits(a), bits(b))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return fnet.train(NET, start(NET), DATA, validation=VALIDATION, **RUN, **HALF)
+
+
+def test_every_product_of_both_passes_is_in_the_compute_dtype():
+    state, batch = start(), tuple(a[:8] for a in DATA)
+    for options, dtype in ((HALF, "bf16"), ({}, "f32")):
+        step = fnet.train_step(classifier(), LOSS, **options)
+        found = re.findall(
+            r"(\w+)\[[\d,]*\] = dot_general", str(jax.make_jaxpr(step)(state, batch))
+        )
+        assert len(found) >= 3  # two layers, and the kernel of the second one twice backwards
+        assert set(found) == {dtype}
+
+
+def test_parameters_statistics_and_losses_stay_in_float32(trained):
+    state, history = trained
+    chex.assert_trees_all_equal_shapes_and_dtypes(bits(state), bits(start(NET)))
+    for name in ("loss", "accuracy", "val_loss"):
+        chex.assert_type(history[name], jnp.float32)
+
+
+def test_a_step_is_that_of_float32_but_for_rounding():
+    state = start(NET, fnet.sgd(1.0))
+    (half, logs), (whole, exact) = (
+        jax.jit(fnet.train_step(NET, LOSS, **options))(state, DATA) for options in (HALF, {})
+    )
+    np.testing.assert_allclose(logs["loss"], exact["loss"], rtol=2e-2)
+    chex.assert_trees_all_close(half.params, whole.params, atol=1e-2)
+    assert logs["loss"] != exact["loss"]
+
+
+def test_small_updates_are_not_lost():
+    """0.001 is below the spacing of bfloat16 at 1: master weights add it up all the same."""
+    net = fnet.layer(lambda key, in_shape: (jnp.ones(()), in_shape), lambda p, x: p * x)
+    state = fnet.train_state(net, fnet.sgd(1e-3), jax.random.key(0), (1,))
+    step = jax.jit(fnet.train_step(net, lambda y, p: p[:, 0], **HALF))
+    for _ in range(5):
+        state, _ = step(state, (jnp.ones((1, 1)), jnp.ones(1)))
+    assert float(state.params) == pytest.approx(0.995, abs=1e-5)
+
+
+def test_fit_is_train_bit_for_bit(trained):
+    fitted = fnet.fit(NET, start(NET), DATA, validation=VALIDATION, progress=False, **RUN, **HALF)
+    equal(fitted, trained)
+
+
+def test_validation_is_what_evaluate_gives(trained):
+    state, history = trained
+    logs = fnet.evaluate(NET, state, VALIDATION, loss=LOSS)
+    np.testing.assert_allclose(history["val_loss"][-1], logs["loss"], rtol=1e-6)
+
+
+def test_many_members_compute_in_it_too():
+    states = fnet.grid(seed=[0, 1]).states(NET, "adam", (4, 4))
+    state, _ = fnet.train_many(NET, states, DATA, form="map", **RUN, **HALF)
+    single, _ = fnet.train(NET, start(NET), DATA, **RUN, **HALF)
+    first = jax.tree.map(lambda leaf: leaf[0], state.params)
+    chex.assert_trees_all_close(first, single.params, rtol=2e-2, atol=2e-2)
+
+
+def test_one_value_of_it_is_one_program(compilations):
+    for compute_dtype in ("bfloat16", jnp.bfloat16, jnp.dtype("bfloat16")):
+        fnet.train(NET, start(NET), DATA, **RUN, compute_dtype=compute_dtype)
+        if compute_dtype == "bfloat16":
+            compilations.clear()
+    assert not compilations
+
+
+@pytest.mark.parametrize("row", LAYERS, ids=lambda row: row.name)
+def test_every_layer_computes_in_it(row):
+    """From parameters and an input of that dtype, with no promotion that is not written."""
+    net = row.factory()
+    params, model_state = fnet.init(net, jax.random.key(0), row.in_shape), {}
+    model_state = fnet.init_state(net, row.in_shape)
+    state = dataclasses.replace(
+        fnet.train_state(net, "sgd", jax.random.key(0), row.in_shape), model_state=model_state
+    )
+
+    def mean(y, p):
+        return p.astype(float).reshape(len(p), -1).mean(1)
+
+    step = fnet.train_step(net, mean, **HALF)
+    x = jnp.ones((2, *row.in_shape))
+    after, logs = jax.eval_shape(step, state, (x, jnp.ones(2)))
+    chex.assert_trees_all_equal_shapes_and_dtypes(bits(after.params), bits(params))
+    assert logs["loss"].dtype == jnp.float32
+
+
+def test_the_twin_has_the_names_and_the_trees_of_the_model():
+    twin = each_layer(classifier(), lambda layer: Rounded(layer, jnp.dtype("bfloat16")))
+    assert [name for name, _ in twin.named()] == [name for name, _ in classifier().named()]
+    assert twin == each_layer(classifier(), lambda layer: Rounded(layer, jnp.dtype("bfloat16")))
+
+
+def test_overflow_in_few_bits_is_explained():
+    """65,520 is infinite in float16, and fine in float32."""
+    net = fnet.sequential(fnet.rescale(1000), fnet.dense(1))
+    state = fnet.train_state(net, fnet.sgd(1e-9), jax.random.key(0), (2,))
+    data = np.full((8, 2), 100, np.float32), np.zeros((8, 1), np.float32)
+    with pytest.warns(RuntimeWarning, match="rescale: gives what is not finite from an input of"):
+        fnet.fit(
+            net, state, data, loss="mean_squared_error", batch_size=8, progress=False,
+            compute_dtype="float16",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", ["int8", "bfloat", 16, jnp.int32])
+def test_refuses_what_is_no_floating_dtype(bad):
+    with pytest.raises(TypeError, match=r"^`compute_dtype` must be a floating dtype, got .* Write"):
+        fnet.train_step(classifier(), LOSS, compute_dtype=bad)

@@ -1,0 +1,181 @@
+"""Weights of samples and classes: the losses are multiplied, the mean is over the samples."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import LOSS, METRICS, bits, images, start
+
+import fnet
+
+NET = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(3), fnet.softmax)
+X, Y = images(50)
+WEIGHTS = np.random.default_rng(0).uniform(0, 3, 50).astype(np.float32)
+CLASSES = {0: 0.5, 2: 4.0}
+BY_CLASS = np.array([0.5, 1.0, 4.0], np.float32)[Y]
+RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
+VALIDATION = images(20, seed=1)
+
+
+def fit(data=(X, Y), **options):
+    return fnet.fit(NET, start(NET), data, progress=False, **RUN | options)
+
+
+def equal(a, b) -> None:
+    chex.assert_trees_all_equal(bits(a), bits(b))
+
+
+@pytest.fixture(scope="module")
+def weighted():
+    return fnet.train(NET, start(NET), (X, Y, WEIGHTS), **RUN)
+
+
+def test_a_step_descends_on_the_sum_of_weighted_losses_over_the_batch():
+    """As Keras has it: over the number of samples, not over the sum of the weights."""
+    params = np.array([[0.5], [-1.0]], np.float32)
+    x = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
+    y, w = x[:, :1] * 3, np.float32([0, 1, 2, 5])
+    net = fnet.dense(1, use_bias=False)
+    state = fnet.train_state(net, fnet.sgd(0.1), jax.random.key(0), (2,))
+    state = dataclasses.replace(state, params={"kernel": jnp.asarray(params)})
+    step = fnet.train_step(net, "mean_squared_error", ["mean_absolute_error"])
+    new, logs = jax.jit(step)(state, (x, y, w))
+    error = np.float64(x @ params - y)
+    np.testing.assert_allclose(logs["loss"], (w * error[:, 0] ** 2).sum() / 4, rtol=1e-5)
+    np.testing.assert_allclose(logs["mean_absolute_error"], abs(error).mean(), rtol=1e-5)
+    slope = (2 * w[:, None] * error * x).sum(0, keepdims=True).T / 4
+    np.testing.assert_allclose(new.params["kernel"], params - 0.1 * slope, rtol=1e-4, atol=1e-6)
+
+
+def test_fit_with_sample_weights_is_train_with_them_bit_for_bit(weighted):
+    equal(fit(sample_weight=WEIGHTS), weighted)
+    equal(fit((X, Y, WEIGHTS)), weighted)
+    equal(fit(sample_weight=WEIGHTS.tolist()), weighted)
+
+
+def test_batches_carry_their_weights(weighted):
+    state = start(NET)
+    for epoch in range(2):
+        batches = fnet.batches((X, Y, WEIGHTS), 8, key=state.key, epoch=epoch)
+        state, _ = fnet.fit(NET, state, batches, progress=False, **RUN | {"epochs": 1})
+    equal(state, weighted[0])
+
+
+def test_weights_of_one_are_no_weights():
+    equal(fit(sample_weight=np.ones(50, int)), fit())
+
+
+def test_a_weight_of_zero_leaves_a_sample_out():
+    """Of the gradient: the mean is still over all of them, so twice the weight makes up for it."""
+    keep = np.arange(50) % 2 == 0
+    options = {"batch_size": None, "epochs": 3, "shuffle": False}
+    half, _ = fit(sample_weight=2.0 * keep, **options)
+    alone, _ = fit((X[keep], Y[keep]), **options)
+    chex.assert_trees_all_close(half.params, alone.params, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", ["integers", "one-hot"])
+def test_class_weights_are_weights_of_their_samples(labels):
+    y, loss = Y, LOSS
+    if labels == "one-hot":
+        y, loss = np.eye(3, dtype=np.float32)[Y], "categorical_crossentropy"
+    by_class = fit((X, y), class_weight=CLASSES, loss=loss)
+    equal(by_class, fit((X, y), sample_weight=BY_CLASS, loss=loss))
+
+
+def test_class_weights_multiply_sample_weights_and_leave_validation_alone():
+    both = fit(sample_weight=WEIGHTS, class_weight=CLASSES, validation=VALIDATION)
+    equal(both, fit(sample_weight=WEIGHTS * BY_CLASS, validation=VALIDATION))
+
+
+def test_a_probability_has_two_classes():
+    net = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(1), fnet.sigmoid)
+    y = (Y == 2).astype(np.float32)[:, None]
+    options = {"loss": "binary_crossentropy", "batch_size": 8, "progress": False}
+    by_class = fnet.fit(net, start(net), (X, y), class_weight={1: 2.0}, **options)
+    by_sample = fnet.fit(net, start(net), (X, y), sample_weight=1 + y[:, 0], **options)
+    equal(by_class, by_sample)
+
+
+def test_a_split_takes_the_weights_along():
+    parts = [(X[rows], Y[rows], WEIGHTS[rows]) for rows in (slice(40), slice(40, 50))]
+    given = fit(parts[0], validation=parts[1])
+    equal(fit(sample_weight=WEIGHTS, validation_split=0.2), given)
+    logs = fnet.evaluate(NET, given[0], parts[1], loss=LOSS)
+    np.testing.assert_allclose(logs["loss"], given[1]["val_loss"][-1], rtol=1e-6)
+
+
+BATCHES = [(X, Y)]
+BAD = {
+    "another length": (
+        ValueError, r"^`sample_weight` must be a number for each of 50, shape \(50,\), got shape "
+        r"\(49,\) and dtype float32\. 1 is",
+        lambda: fit(sample_weight=WEIGHTS[1:]),
+    ),
+    "a column": (
+        ValueError, r"^`sample_weight` must be a number .*, got shape \(50, 1\)",
+        lambda: fit(sample_weight=WEIGHTS[:, None]),
+    ),
+    "words": (
+        ValueError, r"^`sample_weight` must be a number .* and dtype <U1",
+        lambda: fit(sample_weight=["a"] * 50),
+    ),
+    "below zero": (
+        ValueError, r"^`sample_weight` must not be negative, got -3\.0",
+        lambda: fit(sample_weight=np.full(50, -3)),
+    ),
+    "not finite": (
+        ValueError, r"^`sample_weight` must be finite, got nan at index \(0,\)",
+        lambda: fit(sample_weight=np.full(50, np.nan)),
+    ),
+    "twice": (
+        ValueError, r"^`sample_weight` and weights in `data` exclude each other",
+        lambda: fit((X, Y, WEIGHTS), sample_weight=WEIGHTS),
+    ),
+    "an unknown class": (
+        ValueError, r"^`class_weight` must name classes in \[0, 3\), got \[3, 'a'\]\. Use the",
+        lambda: fit(class_weight={0: 1.0, 3: 2.0, "a": 1.0}),
+    ),
+    "no dict": (
+        TypeError, r"^`class_weight` must be a dict from class to weight, got a list\. Write \{0: ",
+        lambda: fit(class_weight=[1.0, 2.0, 3.0]),
+    ),
+    "a class below zero": (
+        ValueError, r"^`class_weight` must not be negative, got -1\.0",
+        lambda: fit(class_weight={0: -1.0}),
+    ),
+    "no classes": (
+        ValueError, r"^`class_weight` must have one class a sample to weigh, got y of shape "
+        r"\(50, 1\) and dtype float32\. Weigh the samples themselves",
+        lambda: fnet.fit(
+            fnet.dense(1), fnet.train_state(fnet.dense(1), "sgd", jax.random.key(0), (1,)),
+            (WEIGHTS[:, None], WEIGHTS[:, None]), loss="mean_squared_error", class_weight={0: 2.0},
+        ),
+    ),
+    "sample weights of batches": (
+        ValueError, r"^`sample_weight` needs arrays to weigh, got an iterable of batches\. Put the",
+        lambda: fit(BATCHES, sample_weight=WEIGHTS),
+    ),
+    "class weights of batches": (
+        ValueError, r"^`class_weight` needs arrays to weigh, got an iterable of batches\.",
+        lambda: fit(BATCHES, class_weight=CLASSES),
+    ),
+    "a batch's weights": (
+        ValueError, r"^`weights` of batch 2 of `data` must be a number for each of 50",
+        lambda: fit([(X, Y, WEIGHTS), (X, Y, WEIGHTS[1:])], epochs=1),
+    ),
+    "a loss of the batch": (
+        ValueError, r"^`loss` must give one value a sample",
+        lambda: fit(sample_weight=WEIGHTS, loss=lambda y, p: p.mean()),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case):
+    error, message, call = BAD[case]
+    with pytest.raises(error, match=message):
+        call()
