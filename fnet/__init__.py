@@ -25,6 +25,8 @@ from .activations import (
     tanh as tanh,
 )
 from .adapters import from_optax as from_optax
+from .attention import attention as attention
+from .augmentation import random_noise as random_noise, random_shift as random_shift
 from .callbacks import STOP as STOP, early_stopping as early_stopping
 from .combinators import (
     parallel as parallel,
@@ -32,7 +34,9 @@ from .combinators import (
     sequential as sequential,
 )
 from .contract import layer as layer
+from .convolution import conv as conv
 from .data import batches as batches, index_shuffle as index_shuffle
+from .embedding import embedding as embedding
 from .fitting import fit as fit
 from .inference import (
     evaluate as evaluate,
@@ -74,7 +78,12 @@ from .model import (
     init_state as init_state,
     output_shape as output_shape,
 )
-from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
+from .normalization import (
+    batch_norm as batch_norm,
+    group_norm as group_norm,
+    layer_norm as layer_norm,
+    rms_norm as rms_norm,
+)
 from .optimizers import (
     adagrad as adagrad,
     adam as adam,
@@ -89,12 +98,18 @@ from .plots import (
     plot_history as plot_history,
     plot_predictions as plot_predictions,
 )
+from .pooling import (
+    avg_pool as avg_pool,
+    global_avg_pool as global_avg_pool,
+    max_pool as max_pool,
+)
 from .schedules import (
     cosine as cosine,
     exponential as exponential,
     piecewise as piecewise,
     warmup_cosine as warmup_cosine,
 )
+from .stacks import remat as remat, scan_layers as scan_layers
 from .state import TrainState as TrainState, train_state as train_state
 from .summaries import summary as summary
 from .sweeps import grid as grid

@@ -52,14 +52,15 @@ class Layer(abc.ABC):
         """The layer's output for a batch, and its new state."""
 
     def __repr__(self) -> str:
-        shown = []
+        shown, by_name = [], False
         for field in fields(self):
             value = getattr(self, field.name)
             if field.default is not MISSING and value == field.default:
+                by_name = True  # the position is lost for those that follow
                 continue
             plain = callable(value) and not isinstance(value, Partial)
             text = name_of(value) if plain else repr(value)
-            shown.append(f"{field.name}={text}" if field.kw_only else text)
+            shown.append(f"{field.name}={text}" if field.kw_only or by_name else text)
         return f"{self.name}({', '.join(shown)})"
 
 
@@ -166,6 +167,23 @@ def check_names(what: str, tree: Tree, names: tuple[str, ...], fix: str) -> None
     if not isinstance(tree, dict) or set(tree) != set(names):
         came = sorted(tree) if isinstance(tree, dict) else describe(tree)
         raise LayerTypeError(f"expected {what} {sorted(names)}, got {came}. {fix}")
+
+
+def set_count(layer: Layer, name: str, fix: str = "") -> None:
+    """Make an int of a hyperparameter that is an integer of at least 1."""
+    value = getattr(layer, name)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(
+            f"`{name}` of {layer.name} must be an integer of at least 1, got {describe(value)}. "
+            f"{fix}"
+        )
+    object.__setattr__(layer, name, int(value))
+
+
+def set_functions(layer: Layer, *names: str) -> None:
+    """Make values of hyperparameters that are functions."""
+    for name in names:
+        object.__setattr__(layer, name, by_value(getattr(layer, name), name))
 
 
 def set_number(

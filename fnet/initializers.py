@@ -1,7 +1,8 @@
 """Initialisers of kernels and biases: `initializer(key, shape) -> array`.
 
 Those of `jax.nn.initializers` with their defaults, as module-level functions, so that a layer that
-holds one hashes, compares and pickles by value. `fan_in` and `fan_out` are the last two axes.
+holds one hashes, compares and pickles by value. `fan_in` and `fan_out` are the last two axes, times
+the size of those before them, which a convolution has.
 """
 
 from collections.abc import Callable
@@ -67,6 +68,11 @@ def normal(key: jax.Array, shape: Shape, stddev: float = 0.01) -> jax.Array:
 def uniform(key: jax.Array, shape: Shape, scale: float = 0.01) -> jax.Array:
     """Uniform on [0, scale)."""
     return initializers.uniform(scale)(key, shape)
+
+
+def symmetric_uniform(key: jax.Array, shape: Shape, scale: float = 0.05) -> jax.Array:
+    """Uniform on [-scale, scale), which is what Keras calls uniform."""
+    return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
 
 
 def truncated_normal(key: jax.Array, shape: Shape, stddev: float = 0.01) -> jax.Array:

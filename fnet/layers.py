@@ -9,10 +9,20 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_number
+from .contract import (
+    Built,
+    Key,
+    Layer,
+    Output,
+    Shape,
+    Tree,
+    check_names,
+    set_count,
+    set_functions,
+    set_number,
+)
 from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
-from .values import by_value, describe
 
 NARROW = 24  # columns
 REBUILD = "Use the parameters that fnet.init made for this model and this input shape."
@@ -20,7 +30,7 @@ REBUILD = "Use the parameters that fnet.init made for this model and this input 
 
 def along_last(vector: jax.Array, x: jax.Array) -> jax.Array:
     """`vector` with the rank and dtype of `x`, so that no promotion is implicit."""
-    return vector.reshape((1,) * (x.ndim - 1) + vector.shape).astype(x.dtype)
+    return vector.reshape((1,) * (x.ndim - vector.ndim) + vector.shape).astype(x.dtype)
 
 
 def features(in_shape: Shape) -> int:
@@ -35,6 +45,25 @@ def features(in_shape: Shape) -> int:
 def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
     """`x` itself where it is floating, integers in `dtype`."""
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
+
+
+def check_arrays(params: Tree, **shapes: Shape) -> None:
+    """Refuse parameters of other shapes than these."""
+    for name, shape in shapes.items():
+        if name in params and params[name].shape != shape:
+            raise LayerValueError(
+                f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}"
+            )
+
+
+def training_key(key: Key) -> jax.Array:
+    """The key, which a layer that is random in training cannot do without."""
+    if key is None:
+        raise LayerValueError(
+            "expected a random key in training, got key=None. "
+            "Pass one: fnet.forward(net, params, state, x, jax.random.key(0))."
+        )
+    return key
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -84,15 +113,8 @@ class dense(Layer):
     bias_init: Initializer = zeros
 
     def __post_init__(self) -> None:
-        units = self.units
-        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
-            raise ValueError(
-                f"`units` of dense must be an integer of at least 1, got {describe(units)}. "
-                f"Pass the number of outputs, such as dense(512)."
-            )
-        object.__setattr__(self, "units", int(units))
-        for name in ("kernel_init", "bias_init"):
-            object.__setattr__(self, name, by_value(getattr(self, name), name))
+        set_count(self, "units", "Pass the number of outputs, such as dense(512).")
+        set_functions(self, "kernel_init", "bias_init")
 
     def init(self, key: jax.Array, in_shape: Shape) -> Built:
         kernel_key, bias_key = jax.random.split(key)
@@ -111,11 +133,7 @@ class dense(Layer):
                 f"{x.shape}. Build the parameters with in_shape={x.shape[1:] or x.shape}, "
                 f"or flatten the input first."
             )
-        for name, shape in {"kernel": (x.shape[-1], self.units), "bias": (self.units,)}.items():
-            if name in params and params[name].shape != shape:
-                raise LayerValueError(
-                    f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}"
-                )
+        check_arrays(params, kernel=(x.shape[-1], self.units), bias=(self.units,))
         y = product(floating(x, kernel.dtype), kernel)
         return (y + along_last(params["bias"], y) if self.use_bias else y), state
 
@@ -240,10 +258,6 @@ class dropout(Layer):
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         if not training or self.rate == 0:
             return x, state
-        if key is None:
-            raise LayerValueError(
-                "expected a random key in training, got key=None. "
-                "Pass one: fnet.forward(net, params, state, x, jax.random.key(0))."
-            )
         keep = 1 - self.rate
-        return jnp.where(jax.random.bernoulli(key, keep, x.shape), x / keep, 0), state
+        kept = jax.random.bernoulli(training_key(key), keep, x.shape)
+        return jnp.where(kept, x / keep, 0), state

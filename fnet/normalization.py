@@ -1,4 +1,4 @@
-"""Normalization layers: batch norm with its running statistics, layer norm."""
+"""Normalization: over the batch with running statistics, or over each sample's own features."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_number
+from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_count, set_number
 from .errors import LayerValueError
 from .layers import REBUILD, along_last, features, floating
 
@@ -152,3 +152,95 @@ class layer_norm(Layer):
         check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
         dtype, x = floating(x).dtype, wide(x)
         return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state
+
+
+@dataclass(frozen=True, repr=False)
+class group_norm(Layer):
+    """Group normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+
+    The channels, the last axis, are cut into groups. Mean and variance are those of a sample's
+    group, over its channels and all spatial axes, so training and inference agree. Takes
+    `(batch, ..., channels)`; scale and bias are `(channels,)`. One group is the norm of a whole
+    sample, as many as channels is instance normalization.
+
+    Args:
+        groups: how many groups the channels are cut into.
+        epsilon: added to the variance, inside the root.
+
+    Raises:
+        ValueError: `groups` below 1 or a negative `epsilon`; later, channels that `groups` does not
+            divide or that do not match the parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.group_norm(2)
+        >>> params = fnet.init(net, jax.random.key(0), (4,))
+        >>> fnet.apply(net, params, jnp.array([[1.0, 3.0, 10.0, 30.0]])).round(2)
+        Array([[-1.,  1., -1.,  1.]], dtype=float32)
+
+    Source: Wu and He 2018, Group Normalization, equations 1, 2 and 7.
+    """
+
+    groups: int = 32
+    _: KW_ONLY
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        set_count(self, "groups", "One group is the norm of a whole sample.")
+        set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        if features(in_shape) % self.groups:
+            raise LayerValueError(
+                f"expected channels in the last axis that `groups`={self.groups} divides, got "
+                f"samples of shape {in_shape}. Change `groups`, or the layer before."
+            )
+        return scale_and_bias(in_shape), {}, in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
+        shape, dtype = x.shape, floating(x).dtype
+        grouped = self.groups, shape[-1] // self.groups
+        x = wide(x).reshape(*shape[:-1], *grouped)
+        params = {name: vector.reshape(grouped) for name, vector in params.items()}
+        axes = (*range(1, x.ndim - 2), x.ndim - 1)  # all but those of the batch and the groups
+        y = normalize(x, *moments(x, axes), self.epsilon, params)
+        return y.reshape(shape).astype(dtype), state
+
+
+@dataclass(frozen=True, repr=False)
+class rms_norm(Layer):
+    """Root mean square normalization, y = scale x / sqrt(mean(x^2) + epsilon), on the last axis.
+
+    Args:
+        epsilon: added to the mean square, inside the root.
+
+    Raises:
+        ValueError: a negative `epsilon`; later, features that do not match the parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.rms_norm()
+        >>> params = fnet.init(net, jax.random.key(0), (4,))
+        >>> fnet.apply(net, params, jnp.array([[3.0, 3.0, 3.0, -3.0]])).round(2)
+        Array([[ 1.,  1.,  1., -1.]], dtype=float32)
+
+    Source: Zhang and Sennrich 2019, Root Mean Square Layer Normalization, equation 4 (there
+    without epsilon).
+    """
+
+    _: KW_ONLY
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        set_number(self, "epsilon", 0, fix="The default of 1e-6 suits most data.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return {"scale": jnp.ones(features(in_shape))}, {}, in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_vectors("parameters", params, ("scale",), REBUILD, x)
+        dtype, x = floating(x).dtype, wide(x)
+        mean_square = jnp.square(x).mean(-1, keepdims=True)
+        y = x * lax.rsqrt(mean_square + self.epsilon) * along_last(params["scale"], x)
+        return y.astype(dtype), state

@@ -1,14 +1,17 @@
 """The table of a model's layers."""
 
+import copy
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from .combinators import Combinator
 from .contract import Layer, Shape, abstract, as_layer
 from .model import check_shape, count_params, output_shape
+from .stacks import remat, scan_layers
 
 
 class Row(NamedTuple):
@@ -25,7 +28,8 @@ def summary(net: Layer, in_shape: Shape) -> str:
     """A table of the model: output shapes, parameters, bytes and FLOPs a sample; computes nothing.
 
     FLOPs are those XLA counts in the unoptimised program of the forward pass for a batch of one:
-    2 in units + units for a dense layer, none for a reshape, one an element for most functions.
+    2 in units + units for a dense layer, none for a reshape, one an element for most functions. A
+    loop counts all of its turns; the layer in a `scan_layers` is shown once, with its own numbers.
 
     Args:
         net: a layer, or a plain function `x -> y`.
@@ -66,9 +70,10 @@ def summary(net: Layer, in_shape: Shape) -> str:
 
 def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
     """The layer's own row, then those of the layers in it."""
+    layer = layer.layer if isinstance(layer, remat) else layer
     params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[:2])
-    x = abstract((1, *in_shape))
-    program = jax.jit(lambda params, state, x: layer.apply(params, state, x, None, False)[0])
+    x, straight = abstract((1, *in_shape)), unrolled(layer)
+    program = jax.jit(lambda params, state, x: straight.apply(params, state, x, None, False)[0])
     cost = program.lower(params, state, x).cost_analysis() or {}
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     out_shape = output_shape(layer, in_shape)
@@ -89,3 +94,19 @@ def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
 
         layer.connect_shapes([partial(call, *named) for named in layer.named()], in_shape)
         yield from inner
+    elif isinstance(layer, scan_layers):
+        yield from rows(layer.layer.name, layer.layer, in_shape, depth + 1)
+
+
+def unrolled(value: Any) -> Any:
+    """A layer whose loops are written out, since XLA counts the body of a loop once."""
+    if isinstance(value, tuple):
+        return tuple(map(unrolled, value))
+    if not isinstance(value, Layer):
+        return value
+    twin = copy.copy(value)
+    for field in fields(value):
+        object.__setattr__(twin, field.name, unrolled(getattr(value, field.name)))
+    if isinstance(twin, scan_layers):
+        object.__setattr__(twin, "unroll", twin.depth)
+    return twin

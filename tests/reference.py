@@ -2,6 +2,7 @@
 
 An optimizer's step is `step(p, g, *slots) -> (p, *slots)`, and its slots start at their defaults.
 Losses and metrics give one value a sample. Schedules take an array of steps.
+Layers go through their windows, groups and heads one at a time.
 """
 
 import numpy as np
@@ -162,3 +163,72 @@ def piecewise(step, boundaries, values):
 def warmup_cosine(step, learning_rate, warmup_steps, decay_steps, alpha=0.0):
     fall = cosine(step - warmup_steps, learning_rate, decay_steps - warmup_steps, alpha)
     return np.where(step < warmup_steps, learning_rate * step / warmup_steps, fall)
+
+
+def windowed(function, x, size, strides, padding, dilation=None, beyond=0.0):
+    """`function` of every window of `(batch, *spatial, channels)`; `beyond` lies around `x`."""
+    spatial, dilation = x.shape[1:-1], dilation or (1,) * len(size)
+    reach = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    if padding == "same":
+        out = [-(-n // s) for n, s in zip(spatial, strides, strict=True)]
+        more = [
+            max((o - 1) * s + r - n, 0)
+            for o, s, r, n in zip(out, strides, reach, spatial, strict=True)
+        ]
+        around = [(0, 0), *((m // 2, m - m // 2) for m in more), (0, 0)]
+        x = np.pad(x, around, constant_values=beyond)
+    else:
+        out = [(n - r) // s + 1 for n, r, s in zip(spatial, reach, strides, strict=True)]
+    ys = []
+    for index in np.ndindex(*out):
+        place = zip(index, strides, reach, dilation, strict=True)
+        ys.append(function(x[:, *(slice(i * s, i * s + r, d) for i, s, r, d in place), :]))
+    return np.moveaxis(ys, 0, 1).reshape(len(x), *out, -1)
+
+
+def conv(x, kernel, bias, strides, padding="valid", dilation=None, groups=1):
+    def dot(window):
+        pairs = zip(
+            np.split(window, groups, axis=-1), np.split(kernel, groups, axis=-1), strict=True
+        )
+        parts = [np.tensordot(w, k, axes=kernel.ndim - 1) for w, k in pairs]
+        return np.concatenate(parts, axis=-1) + bias
+
+    return windowed(dot, x, kernel.shape[:-2], strides, padding, dilation)
+
+
+def max_pool(x, size, strides, padding):
+    over = tuple(range(1, x.ndim - 1))
+    return windowed(lambda window: window.max(over), x, size, strides, padding, beyond=-np.inf)
+
+
+def avg_pool(x, size, strides, padding):
+    over = tuple(range(1, x.ndim - 1))
+    return windowed(
+        lambda window: np.nanmean(window, over), x, size, strides, padding, beyond=np.nan
+    )
+
+
+def group_norm(x, scale, bias, groups, epsilon=1e-3):
+    y = np.empty_like(x)
+    size = x.shape[-1] // groups
+    for sample in range(len(x)):
+        for start in range(0, x.shape[-1], size):
+            part = x[sample, ..., start : start + size]
+            y[sample, ..., start : start + size] = (part - part.mean()) / np.sqrt(
+                part.var() + epsilon
+            )
+    return scale * y + bias
+
+
+def attention(x, params, num_heads, causal=False):
+    q, k, v = (
+        x @ params[name]["kernel"] + params[name].get("bias", 0.0)
+        for name in ("query", "key", "value")
+    )
+    size, y = q.shape[-1] // num_heads, np.zeros_like(q)
+    for b, head, t in np.ndindex(len(x), num_heads, x.shape[1]):
+        own, seen = slice(head * size, (head + 1) * size), slice(t + 1 if causal else None)
+        weights = np.exp(k[b, seen, own] @ q[b, t, own] / np.sqrt(size))
+        y[b, t, own] = weights / weights.sum() @ v[b, seen, own]
+    return y @ params["output"]["kernel"] + params["output"].get("bias", 0.0)

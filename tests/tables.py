@@ -18,6 +18,7 @@ class Row(NamedTuple):
     name: str
     factory: Callable[[], Any]
     in_shape: tuple[int, ...]
+    ids: int = 0  # the input is integers below this number, where it is given
 
 
 def own_init(key, in_shape):
@@ -56,6 +57,20 @@ def everything():
     )
 
 
+def deep():
+    return fnet.residual(fnet.dense(4), fnet.batch_norm(), fnet.tanh, fnet.dropout(0.5))
+
+
+def sequences():
+    block = fnet.residual(fnet.layer_norm(), fnet.dense(4), fnet.gelu)
+    return fnet.sequential(
+        fnet.embedding(5, 4),
+        fnet.scan_layers(fnet.remat(block), 2, unroll=2),
+        fnet.global_avg_pool,
+        fnet.dense(5),
+    )
+
+
 ACTIVATIONS = [
     function
     for _, function in inspect.getmembers(activations, inspect.isfunction)
@@ -88,6 +103,23 @@ LAYERS = [
     Row("batch_norm_on_images", lambda: fnet.batch_norm(momentum=0.9, epsilon=1e-5), (2, 2, 3)),
     Row("layer_norm", lambda: fnet.layer_norm(), (3,)),
     Row("layer_norm_on_sequences", lambda: fnet.layer_norm(epsilon=1e-5), (2, 3)),
+    Row("group_norm", lambda: fnet.group_norm(2, epsilon=1e-5), (2, 4)),
+    Row("rms_norm", lambda: fnet.rms_norm(), (2, 3)),
+    Row("conv_on_sequences", lambda: fnet.conv(2, 3, padding="same", dilation=2), (5, 3)),
+    Row("conv_on_images", lambda: fnet.conv(4, (2, 3), 2, groups=2), (5, 4, 2)),
+    Row("conv_on_volumes", lambda: fnet.conv(2, 2, (1, 2, 1), use_bias=False), (2, 3, 3, 1)),
+    Row("max_pool", lambda: fnet.max_pool(), (4, 5, 2)),
+    Row("max_pool_on_sequences", lambda: fnet.max_pool(3, 2, "same"), (6, 2)),
+    Row("avg_pool", lambda: fnet.avg_pool((2, 3), 2, padding="same"), (3, 4, 2)),
+    Row("global_avg_pool", lambda: fnet.global_avg_pool, (2, 3, 2)),
+    Row("embedding", lambda: fnet.embedding(5, 3), (4,), ids=5),
+    Row("attention", lambda: fnet.attention(2), (3, 4)),
+    Row("attention_causal", lambda: fnet.attention(2, 3, causal=True, use_bias=False), (3, 4)),
+    Row("random_shift", lambda: fnet.random_shift(1), (3, 4, 2)),
+    Row("random_noise", lambda: fnet.random_noise(0.5), (2, 3)),
+    Row("scan_layers", lambda: fnet.scan_layers(deep(), 3), (4,)),
+    Row("remat", lambda: fnet.remat(fnet.sequential(fnet.dense(3), fnet.tanh)), (4,)),
+    Row("sequences", sequences, (4,), ids=5),
     Row("empty", lambda: fnet.sequential(), (3,)),
     Row("sequential", lambda: fnet.sequential(fnet.dense(3), fnet.tanh, fnet.dense(2)), (4,)),
     Row(
