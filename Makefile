@@ -3,10 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: mnist test lint bench
+.PHONY: mnist examples test lint bench
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
+
+examples: .venv/plot.installed  ## every program, its pictures, and the pages that list them
+	cd examples/gallery && for program in ../*.py index.py; do \
+		echo "$$program"; ../../$(BIN)/python "$$program" || exit 1; \
+	done
 
 test: .venv/test.installed  ## the tests and every example in the docstrings
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -117,6 +117,13 @@ def main() -> None:
     differences = jax.tree.map(lambda a, b: float(abs(a - b).max() / abs(b).max()), by_hand, by_jax)
     print(f"the chain rule by hand and jax.grad differ by {max(jax.tree.leaves(differences)):.0e}")
 
+    # The update by hand is what an SGD optimizer does.
+    optimizer = fnet.sgd(LEARNING_RATE)
+    by_optimizer, _ = optimizer.update(by_jax, optimizer.init(params), params)
+    by_hand = update_weights(params, by_jax)
+    same = jax.tree.map(lambda a, b: bool(jnp.allclose(a, b)), by_hand, by_optimizer)
+    assert all(jax.tree.leaves(same))
+
     for epoch in range(EPOCHS):
         for x, y in batch_generator(train_images, y_train):
             params, value = one_training_step(params, x, y)

@@ -4,6 +4,7 @@ import doctest
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 
@@ -78,6 +79,102 @@ def test_hypergradient(tmp_path, offline):
     start, best = re.search(r"loss (\S+) at the start, (\S+) at best", shown).groups()
     assert float(best) < 0.6 * float(start)
     assert picture(tmp_path / "hypergradient.png")
+
+
+def test_tensors(tmp_path, offline):
+    shown = run("tensors.py", cwd=tmp_path, env=offline)
+    ranks = dict(re.findall(r"^(.+?) +rank (\d), shape", shown, re.MULTILINE))
+    assert [ranks[name] for name in ("a scalar", "a vector", "a matrix", "three matrices")] == [
+        *"0123"
+    ]
+    assert ranks["video: + frame"] == "5"
+    assert "to (8, 390, 4) by a kernel of (3, 4)" in shown
+    assert picture(tmp_path / "tensors.png")
+
+
+def test_tensor_operations(tmp_path, offline):
+    shown = run("tensor_operations.py", cwd=tmp_path, env=offline)
+    times = re.findall(r"naive +(\S+) us, NumPy +(\S+) us, JAX +(\S+) us", shown)
+    assert len(times) == 6
+    naive, *vectorized = map(float, times[-1])
+    assert naive > 10 * max(vectorized)
+    assert "naive loops, NumPy and jitted JAX agree in every operation" in shown
+    assert picture(tmp_path / "tensor_operations.png")
+
+
+def test_geometry(tmp_path, offline):
+    shown = run("geometry.py", cwd=tmp_path, env=offline)
+    assert float(re.search(r"the one they collapse into differ by (\S+)", shown)[1]) < 1e-4
+    assert float(re.search(r"tells the sheets apart: (\S+)% right", shown)[1]) > 98
+    assert picture(tmp_path / "transforms.png")
+    assert picture(tmp_path / "paper_ball.png")
+    assert (tmp_path / "paper_ball.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_gradients(tmp_path, offline):
+    shown = run("gradients.py", cwd=tmp_path, env=offline)
+    costs = re.findall(r"weights: +(\S+) ms by finite differences, (\S+) ms in reverse", shown)
+    assert len(costs) == 5
+    assert float(costs[-1][0]) > 10 * float(costs[-1][1])
+    assert float(re.search(r"descent ends (\S+) from the analytic zero", shown)[1]) < 1e-4
+    assert picture(tmp_path / "gradients.png")
+
+
+def test_optimizers(tmp_path, offline):
+    shown = run("optimizers.py", cwd=tmp_path, env=offline)
+    without, with_momentum = (float(end) for end in re.findall(r"the ball ends at (\S+),", shown))
+    assert with_momentum < 0 < without
+    accuracies = dict(re.findall(r"^(\w+) +ravine: .* test accuracy (\S+)", shown, re.MULTILINE))
+    assert list(accuracies) == ["SGD", "momentum", "Nesterov", "Adagrad", "RMSProp", "Adam"]
+    assert min(map(float, accuracies.values())) > 0.85
+    small, right, large = map(float, re.findall(r"loss (\S+) in the last epoch", shown))
+    assert right < 0.5 * min(small, large)
+    assert "batch size 1: 20000 steps" in shown
+    assert all(picture(tmp_path / name) for name in ("ball.png", "race.png", "steps.png"))
+
+
+def test_regression(tmp_path, offline):
+    shown = run("regression.py", cwd=tmp_path, env=offline)
+    perceptron = float(re.search(r"the perceptron: mean squared error (\S+)", shown)[1])
+    errors = dict(re.findall(r"(\d+) hidden units: mean squared error (\S+)", shown))
+    assert float(errors["64"]) < 0.1 * float(errors["4"]) < perceptron
+    assert picture(tmp_path / "regression.png")
+
+
+def test_regularization(tmp_path, offline):
+    shown = run("regularization.py", cwd=tmp_path, env=offline)
+    lowest, last = map(
+        float, re.search(r"validation (\S+) to (\S+)$", shown, re.MULTILINE).groups()
+    )
+    assert last > 1.05 * lowest
+    pairs = dict(re.findall(r"^([a-z ]+): .* loss (\S+ \w+, \S+) ", shown, re.MULTILINE))
+    assert list(pairs) == ["dropout", "batch norm", "skip connections", "ensemble"]
+    for pair in pairs.values():
+        before, after = map(float, re.findall(r"[\d.]+", pair))
+        assert after < before
+    assert picture(tmp_path / "regularization.png")
+
+
+def test_keras_side_by_side(tmp_path, offline):
+    shown = run("keras_side_by_side.py", cwd=tmp_path, env=offline)
+    assert "total     (10,)             407,050" in shown
+    assert len(re.findall(r"epoch \d/5: .* val_accuracy", shown)) == 2 * 5
+    assert float(re.search(r"test accuracy (\S+) after 250 steps", shown)[1]) > 0.9
+    pixels, features = map(float, re.findall(r"odd or even from .*accuracy (\S+)", shown))
+    assert features > pixels
+    assert picture(tmp_path / "keras_history.png")
+    assert picture(tmp_path / "keras_predictions.png")
+
+
+def test_the_pages_of_the_examples_are_up_to_date():
+    index = runpy.run_path(str(ROOT / "examples" / "gallery" / "index.py"))
+    chapter = (ROOT / "examples" / "README.md").read_text()
+    stale = "run python examples/gallery/index.py"
+    assert chapter == index["with_lines"](chapter), stale
+    assert (ROOT / "examples" / "gallery" / "README.md").read_text() == index["page"](), stale
+    pictures = {name for _, names in index["programs"]().values() for name in names}
+    there = {path.name for path in (ROOT / "examples" / "gallery").glob("*.*")}
+    assert there - {"README.md", "index.py"} == pictures
 
 
 def test_readme(tmp_path, monkeypatch):
