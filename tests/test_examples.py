@@ -65,6 +65,19 @@ def test_ensemble(tmp_path, offline):
     assert picture(tmp_path / "disagreement.png")
 
 
+def test_convnet_on_the_bundled_digits(tmp_path, offline):
+    shown = run("convnet.py", "--epochs", "6", cwd=tmp_path, env=offline)
+    assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.95
+    assert picture(tmp_path / "filters.png")
+
+
+def test_char_transformer(tmp_path, offline):
+    shown = run("char_transformer.py", "--epochs", "1", cwd=tmp_path, env=offline)
+    assert len(shown.split("--- after")) == 3
+    assert float(re.search(r"(\S+) bits a letter at the end", shown)[1]) < 4.5
+    assert picture(tmp_path / "transformer.png")
+
+
 def test_sweep(tmp_path, offline):
     shown = run("sweep.py", cwd=tmp_path, env=offline)
     assert re.findall(r"(\w+): 27 runs", shown) == ["sgd", "momentum", "rmsprop", "adam"]
