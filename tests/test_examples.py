@@ -160,7 +160,7 @@ def test_regularization(tmp_path, offline):
         float, re.search(r"validation (\S+) to (\S+)$", shown, re.MULTILINE).groups()
     )
     assert last > 1.05 * lowest
-    pairs = dict(re.findall(r"^([a-z ]+): .* loss (\S+ \w+, \S+) ", shown, re.MULTILINE))
+    pairs = dict(re.findall(r"^([a-z ]+): .* loss (\S+ [a-z ]+, \S+) ", shown, re.MULTILINE))
     assert list(pairs) == ["dropout", "batch norm", "skip connections", "ensemble"]
     for pair in pairs.values():
         before, after = map(float, re.findall(r"[\d.]+", pair))
