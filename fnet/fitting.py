@@ -18,10 +18,10 @@ from .inference import compiled_means
 from .objective import Loss, Objective, objective
 from .progress import Progress
 from .running import History, averages, empty_tally, in_order, log_names
+from .sample_weights import with_class_weight, with_sample_weight
 from .sources import Arrays, Batches, Position, is_batches
 from .state import TrainState, check_state
 from .values import describe
-from .weights import with_class_weight, with_sample_weight
 
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
 

@@ -50,7 +50,7 @@ ORDER = [
     "training",
     "many",
     "sweeps",
-    "weights",
+    "sample_weights",
     "callbacks",
     "progress",
     "sources",
