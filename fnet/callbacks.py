@@ -1,22 +1,20 @@
 """Callbacks of `fit`: functions `callback(epoch, state, logs)` that may end the run."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 STOP = object()  # what a callback returns to end the run
 
 
-def early_stopping(monitor: str = "val_loss", patience: int = 0) -> Callable[..., Any]:
+class early_stopping:
     """Ends a run when the monitored value has not improved for more than `patience` epochs.
 
-    A value whose name ends in `loss` or `error` improves downwards, any other upwards.
+    A value whose name ends in `loss` or `error` improves downwards, any other upwards. It starts
+    anew with each run of `fit`, and goes on with one that is resumed.
 
     Args:
         monitor: the name of a loss or metric in the logs.
         patience: how many epochs without improvement are let pass.
-
-    Returns:
-        A callback for `fit`; it starts anew with each run.
 
     Raises:
         ValueError: later, a name that is not in the logs.
@@ -30,23 +28,27 @@ def early_stopping(monitor: str = "val_loss", patience: int = 0) -> Callable[...
 
     Source: Prechelt 1998, Early Stopping, But When?
     """
-    sign = -1 if monitor.endswith(("loss", "error")) else 1
-    best, waited = -float("inf"), 0
 
-    def callback(epoch: int, state: Any, logs: dict[str, float]) -> Any:
-        nonlocal best, waited
-        if monitor not in logs:
+    def __init__(self, monitor: str = "val_loss", patience: int = 0):
+        self.monitor, self.patience = monitor, patience
+        self.best, self.waited = -float("inf"), 0
+
+    def __call__(self, epoch: int, state: Any, logs: Mapping[str, float]) -> Any:
+        if self.monitor not in logs:
             raise ValueError(
-                f"`monitor` must be one of {', '.join(map(repr, logs))}, got {monitor!r}. "
+                f"`monitor` must be one of {', '.join(map(repr, logs))}, got {self.monitor!r}. "
                 f"For a value that starts with val_ pass validation data to fit."
             )
         if epoch == 0:
-            best, waited = -float("inf"), 0
-        value = sign * logs[monitor]
-        if value > best:  # never true of NaN
-            best, waited = value, 0
+            self.best, self.waited = -float("inf"), 0
+        downwards = self.monitor.endswith(("loss", "error"))
+        value = -logs[self.monitor] if downwards else logs[self.monitor]
+        if value > self.best:  # never true of NaN
+            self.best, self.waited = value, 0
             return None
-        waited += 1
-        return STOP if waited > patience else None
+        self.waited += 1
+        return STOP if self.waited > self.patience else None
 
-    return callback
+    def resume(self, history: Mapping[str, Any]) -> None:
+        for epoch, value in enumerate(history.get(self.monitor, ())):
+            self(epoch, None, {self.monitor: value})

@@ -1,25 +1,26 @@
 """`fit`: the run of `train`, driven from the host."""
 
 import signal
-import threading
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .callbacks import STOP
 from .checks import check_batch_size, check_count, check_data, check_finite, check_split
 from .contract import Layer
+from .files.checkpoints import Checkpoints, saving
 from .inference import compiled_means
-from .objective import Loss, Objective, objective
+from .interruption import Interruption, interruptible
+from .journal import Journal
+from .objective import Batch, Loss, Objective, objective
 from .progress import Progress
-from .running import History, averages, empty_tally, in_order, log_names
+from .running import History, Logs, averages, log_names
 from .sample_weights import with_class_weight, with_sample_weight
-from .sources import Arrays, Batches, Position, is_batches
+from .sources import Arrays, Batches, Source, is_batches
 from .state import TrainState, check_state
 from .values import describe
 
@@ -43,14 +44,16 @@ def fit(
     record: Sequence[str] = (),
     every: int = 1,
     compute_dtype: Any = None,
+    on_nan: Literal["raise", "stop", "skip"] = "stop",
     callbacks: Sequence[Callback] = (),
+    resume: Literal["auto"] | None = None,
     progress: bool = True,
 ) -> tuple[TrainState, History]:
     """The run of `train`, bit for bit, with its progress shown and its end in your hands.
 
-    Ctrl-C ends it and returns what was trained so far; a second Ctrl-C raises. So does a loss that
-    is not finite, with a warning that names the step and the layer: the state that comes back is
-    the one from before that step.
+    Ctrl-C ends it and returns what was trained so far; a second Ctrl-C raises. With
+    `fnet.Checkpoints` among the callbacks the run is saved on its way, SIGTERM saves it and exits,
+    and `resume="auto"` goes on with it.
 
     Args:
         net: the model.
@@ -73,9 +76,16 @@ def fit(
         shuffle: whether the order is a new one each epoch.
         record, every: what to keep of single steps, as for `train`.
         compute_dtype: that of training's passes, such as `"bfloat16"`, as for `train`.
+        on_nan: what to do about a step whose loss or gradient is not finite: "stop" warns, with
+            the step and the first layer to blame, and returns the state from before it; "raise"
+            raises that instead; "skip" leaves the step out, and counts such steps in
+            `history["skipped"]`. A step is found out up to a fifth of a second later, and taken
+            again from the state before it; until then nothing waits for it.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats; one that
-            returns `fnet.STOP` ends the run.
+            returns `fnet.STOP` ends the run. One that remembers has a `resume(history)` besides.
+        resume: "auto" goes on from the newest checkpoint, or starts where there is none. All other
+            arguments are to be what they were, but for `epochs`, which may be more.
         progress: whether to show a line an epoch.
 
     Returns:
@@ -83,8 +93,10 @@ def fit(
 
     Raises:
         ValueError: as `train`, and inputs that are not finite, a split outside of [0, 1), weights
-            of another length, a weight of an unknown class, weights beside batches.
+            of another length, a weight of an unknown class, weights beside batches; a checkpoint
+            of another run, or one in the way of a new run.
         TypeError: as `train`.
+        FloatingPointError: a step that is not finite, with `on_nan="raise"`.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -103,10 +115,8 @@ def fit(
     goal = objective(net, loss, metrics, record, every, compute_dtype)
     state = check_state(state)
     epochs = check_count("epochs", epochs)
-    if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
-        raise TypeError(
-            f"`callbacks` must be a list of functions, got {describe(callbacks)}. Write [callback]."
-        )
+    check_choice("on_nan", on_nan, "stop", "raise", "skip")
+    checkpoints, callbacks = check_callbacks(callbacks, resume)
     arrays = None
     if not is_batches(data):
         arrays = with_sample_weight(check_data("`data`", data), sample_weight)
@@ -114,57 +124,83 @@ def fit(
     if validation is not None:
         validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
+    how = goal, on_nan == "skip", checkpoints and checkpoints.every
+    about: dict[str, Any] = {"first_step": state.step, "key": jax.random.key_data(state.key)}
     if arrays is None:
+        check_batches(data, epochs, validation_split)
         refuse_weights(sample_weight=sample_weight, class_weight=class_weight)
-        source: Batches | Arrays = Batches(goal, data, epochs, validation_split)
+        source: Source = Batches(data, *how)
     else:
         batch_size = check_batch_size(batch_size, arrays[0])
         output = check_trainable("data", goal, state, arrays, batch_size)
         arrays = with_class_weight(arrays, class_weight, output.shape[-1] if output.ndim > 1 else 1)
-        source = Arrays(goal, arrays, batch_size, shuffle)
+        source = Arrays(jax.tree.map(jnp.asarray, arrays), batch_size, shuffle, *how)
+        about |= {"samples": len(arrays[0]), "batch_size": batch_size, "shuffle": shuffle}
     validation = jax.tree.map(jnp.asarray, validation)
+    names = log_names(goal, validation) + ["skipped"] * (on_nan == "skip")
 
-    names = log_names(goal, validation)
-    none: History = {name: np.zeros(0) for name in names}
-    epochs_done = [none | {"record": empty_tally(goal, 0).record}]
-    with interruptible() as interrupted:
-        for epoch in range(epochs):
-            line = Progress(epoch + 1, epochs, source.steps, progress)
-            for position in source.epoch(state):
-                line.update(position.steps, position.samples, position.tally.sums)
-                if unfinished := interrupted.is_set() and position.steps != source.steps:
-                    break
-            state = position.state
-            if position.failure:
-                line.end()
-                warnings.warn(stopped(epoch, position), RuntimeWarning, stacklevel=2)
-                break
-            if unfinished:
-                line.end(f"interrupted after {position.steps} steps; what was trained is kept")
-                break
-            sums, series = jax.device_get(position.tally)
-            logs = averages(sums, position.samples)
-            if validation is not None:
-                validated = compiled_means(goal, state.params, state.model_state, validation)
-                logs |= {f"val_{name}": value for name, value in jax.device_get(validated).items()}
-            logs = {name: logs[name] for name in names}
-            epochs_done.append(logs | {"record": series})
-            line.close(logs)
-            if called(callbacks, epoch, state, logs) or interrupted.is_set():
-                break
-    joined = jax.tree.map(lambda *parts: jnp.asarray(np.hstack(parts)), *epochs_done)
-    return state, in_order(goal, validation, joined)
+    with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:
+        journal = Journal(goal, names, about, source.begin(state), saver)
+        if resume and journal.resume():
+            for callback in callbacks:
+                getattr(callback, "resume", lambda history: None)(journal.history)
+        try:
+            run_epochs(goal, source, journal, epochs, validation, callbacks, progress, interrupted)
+        finally:
+            journal.save()
+    at = journal.at
+    if interrupted.number == signal.SIGTERM:
+        print(f"fit: SIGTERM after step {int(at.state.step)}; {journal.saved}", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM)
+    if at.failure:
+        why = (
+            f"fit stopped in epoch {journal.epochs + 1} with the state from before step "
+            f"{at.state.step}, which is not finite: {at.failure}. Lower the learning rate, or look "
+            f"at what goes into that step."
+        )
+        if on_nan == "raise":
+            raise FloatingPointError(why)
+        warnings.warn(why, RuntimeWarning, stacklevel=2)
+    return at.state, journal.result()
 
 
-def stopped(epoch: int, position: Position) -> str:
-    return (
-        f"fit stopped in epoch {epoch + 1} with the state from before step "
-        f"{position.state.step}, whose loss is not finite: {position.failure}. Lower the learning "
-        f"rate, or look at what goes into that step."
-    )
+def run_epochs(
+    goal: Objective,
+    source: Source,
+    journal: Journal,
+    epochs: int,
+    validation: Batch | None,
+    callbacks: Sequence[Callback],
+    progress: bool,
+    interrupted: Interruption,
+) -> None:
+    """Go on from where the journal is until the last epoch, or whatever ends the run before."""
+    while journal.epochs < epochs and not (journal.ended or interrupted()):
+        line = Progress(journal.epochs + 1, epochs, source.steps, progress)
+        for at in source.epoch(journal.at, interrupted):
+            journal.at = at
+            line.update(at.steps, at.samples, at.tally.sums)
+            if at.steps != source.steps and journal.due():
+                journal.save()
+        at = journal.at
+        if at.failure or (interrupted() and at.steps != source.steps):
+            why = "not finite" if at.failure else "interrupted"
+            line.end(f"{why} after {at.steps} steps; what was trained is kept")
+            return
+        sums, record = jax.device_get(at.tally)
+        logs = averages(sums, at.samples) | {"skipped": at.skipped}
+        if validation is not None:
+            means = compiled_means(goal, at.state.params, at.state.model_state, validation)
+            logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
+        logs = journal.close_epoch(logs, record)
+        line.close(logs)
+        journal.ended = called(callbacks, journal.epochs - 1, at.state, logs)
+        journal.at = source.begin(at.state)
+        if journal.due():
+            journal.save()
 
 
-def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: History) -> bool:
+def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs) -> bool:
     """Whether one of the callbacks, each of which is called, ends the run."""
     if not callbacks:
         return False
@@ -172,24 +208,53 @@ def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: H
     return any([callback(epoch, state, floats) is STOP for callback in callbacks])
 
 
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C only sets the event, so that no call is cut off with the state inside."""
-    interrupted = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
-        yield interrupted
-        return
+def check_choice(argument: str, value: Any, *choices: str) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(map(repr, choices))}, got {describe(value)}. "
+            f"Leave it out for {choices[0]!r}."
+        )
 
-    def interrupt(number: int, frame: Any) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, previous)
 
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def check_callbacks(
+    callbacks: Sequence[Callback], resume: str | None
+) -> tuple[Checkpoints | None, list[Callback]]:
+    """The checkpoints among the callbacks, and the others."""
+    if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
+        raise TypeError(
+            f"`callbacks` must be a list of functions, got {describe(callbacks)}. Write [callback]."
+        )
+    found = [callback for callback in callbacks if isinstance(callback, Checkpoints)]
+    if len(found) > 1:
+        raise ValueError(
+            f"`callbacks` must hold one Checkpoints, got {len(found)}. A run has one folder."
+        )
+    if resume not in (None, "auto") or (resume and not found):
+        raise ValueError(
+            f'`resume` must be None, or "auto" with fnet.Checkpoints(directory) in `callbacks`, '
+            f"got {resume!r}{'' if found else ' and no Checkpoints'}. Add what is missing."
+        )
+    if found and not resume and found[0].steps():
+        raise ValueError(
+            f"`callbacks` must save a new run in a new folder, got {found[0].directory}, which "
+            f"holds step {found[0].steps()[-1]} of a run. Go on with it by resume='auto', or use "
+            f"another folder."
+        )
+    return (found[0] if found else None), [c for c in callbacks if c not in found]
+
+
+def check_batches(batches: Iterable[Any], epochs: int, split: float) -> None:
+    if split:
+        raise ValueError(
+            f"`validation_split` needs arrays to split, got {split} and an iterable of batches. "
+            f"Pass `validation` instead."
+        )
+    if epochs > 1 and iter(batches) is batches:
+        raise ValueError(
+            f"`data` must be an iterable that can be gone through {epochs} times, got a "
+            f"{type(batches).__name__}, which is empty after the first. "
+            f"Pass a list, or an object whose __iter__ starts anew."
+        )
 
 
 def check_trainable(

@@ -10,13 +10,14 @@ from .optimizers import adam, root
 
 @pytree
 class muon(Lifted):
-    """Muon, for matrices: B = beta B + G; P = P - lr O, O an orthogonal matrix close to B.
+    """Muon, for matrices: B = beta B + G; P = P - lr s O, O an orthogonal matrix close to B.
 
     O is what five Newton-Schulz steps make of B, or of G + beta B with Nesterov's look-ahead: the
     singular vectors of B with singular values of about 1 (0.7 to 1.2). They are taken in float32
-    rather than in the bfloat16 of the source. Leaves of another rank than 2 are updated by Adam at
-    the learning rate `adam_share` lr. Every leaf of rank 2 counts as a matrix, so the table of an
-    embedding and the last kernel as well, which the source leaves to Adam.
+    rather than in the bfloat16 of the source. s = sqrt(max(1, columns / rows)) lets a kernel that
+    widens, `(in, out)`, change its output as much as any other. Leaves of another rank than 2 are
+    updated by Adam at the learning rate `adam_share` lr. Every leaf of rank 2 counts as a matrix,
+    so the table of an embedding and the last kernel as well, which the source leaves to Adam.
 
     Args:
         learning_rate: a number or a schedule.
@@ -38,7 +39,7 @@ class muon(Lifted):
                [ 0. ,  0.1]], dtype=float32)
 
     Source: Jordan 2024, Muon: An optimizer for hidden layers in neural networks, algorithm 2, with
-    the defaults of its public implementation.
+    the defaults and the factor s of its public implementation.
     """
 
     State = MuonState
@@ -58,7 +59,8 @@ class muon(Lifted):
             return adam(rate, self.beta1, self.beta2, self.epsilon).rule(t, g, p, b, v)
         b = self.beta * b + g
         o = orthogonalized(g + self.beta * b if self.nesterov else b)
-        return p - self.learning_rate * o, b, v
+        rows, columns = p.shape
+        return p - self.learning_rate * max(1, columns / rows) ** 0.5 * o, b, v
 
 
 def orthogonalized(g: jax.Array, steps: int = 5) -> jax.Array:

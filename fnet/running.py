@@ -71,7 +71,8 @@ def tallied(goal: Objective, tally: Tally, index: Any, samples: int, logs: Logs)
 def averages(sums: Logs, samples: int) -> Logs:
     # A product, since XLA makes one of a division by a constant: `fit` divides by a number that
     # is known only when it runs, and is to give the same bits.
-    return {name: total * np.asarray(1 / samples, total.dtype) for name, total in sums.items()}
+    share = 1 / samples if samples else np.nan  # of an epoch of which every step was left out
+    return {name: total * np.asarray(share, total.dtype) for name, total in sums.items()}
 
 
 def run_steps(

@@ -3,9 +3,11 @@
 No call donates its state, so that a call that went wrong can be taken again, a step at a time.
 """
 
+import abc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from .checks import check_data, check_finite
 from .data import epoch_order
-from .diagnosis import explain
+from .diagnosis import explain, finite_leaves
 from .objective import Batch, Objective
 from .running import Logs, Tally, empty_tally, recorded, run_steps, step, tallied
 from .state import TrainState
@@ -26,50 +28,112 @@ Run = tuple[TrainState, Tally]
 
 
 class Position(NamedTuple):
-    """An epoch on its way."""
+    """An epoch on its way. It was looked at: what is in it is finite."""
 
-    steps: int  # done
-    samples: int  # seen
     state: TrainState
-    tally: Tally  # of these steps
-    failure: str | None = None  # why the loss of the next step is not finite
+    tally: Tally  # of the steps so far
+    steps: int = 0  # done
+    samples: int = 0  # whose losses are in the tally
+    skipped: int = 0  # steps that were left out
+    failure: str | None = None  # why the next step is not finite
+
+    def after(self, run: Run, steps: int, samples: int) -> "Position":
+        steps, samples = self.steps + steps, self.samples + samples
+        return Position(*run, steps, samples, self.skipped)
+
+    def without(self, tally: Tally) -> "Position":
+        """The step counts, so that the order of samples goes on, and so does its record."""
+        state = replace(self.state, step=self.state.step + 1)
+        after = self.after((state, Tally(self.tally.sums, tally.record)), 1, 0)
+        return after._replace(skipped=self.skipped + 1)
 
 
-class Arrays:
-    """Epochs over arrays: the whole of them on the device, many steps a call."""
+class Source(abc.ABC):
+    """Epochs, given in positions: every CALL_SECONDS or so, and at each multiple of `every` steps.
 
-    def __init__(self, goal: Objective, data: Batch, batch_size: int, shuffle: bool):
-        self.goal, self.data = goal, jax.tree.map(jnp.asarray, data)
-        self.batch_size, self.shuffle = batch_size, shuffle
+    A step that is not finite is left out if `skip`, and ends the epoch otherwise.
+    """
+
+    def __init__(self, goal: Objective, skip: bool, every: int | None):
+        self.goal, self.skip, self.every = goal, skip, every
+
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int | None:
+        """How many an epoch has, where that is known."""
+
+    @abc.abstractmethod
+    def begin(self, state: TrainState) -> Position:
+        """The start of an epoch."""
+
+    @abc.abstractmethod
+    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+        """The rest of the epoch, or of it what is done before `stop()`."""
+
+    def due(self, at: Position) -> float:
+        """The step of the epoch at which the next position is wanted."""
+        if self.every is None:
+            return math.inf
+        return at.steps + self.every - int(at.state.step) % self.every
+
+    def judged(
+        self, at: Position, run: Run, flags: jax.Array, samples: int, batch: Callable[[], Batch]
+    ) -> Position:
+        """One step further, if it may be taken."""
+        if held((at.state, at.tally), flags):
+            return at.after(run, 1, samples)
+        if self.skip:
+            return at.without(run[1])
+        return at._replace(failure=explain(self.goal, at.state, batch()))
+
+
+class Arrays(Source):
+    """The whole of the data on the device, many steps a call."""
+
+    def __init__(self, data: Batch, batch_size: int, shuffle: bool, *how: Any):
+        super().__init__(*how)
+        self.data, self.batch_size, self.shuffle = data, batch_size, shuffle
         self.samples = len(data[0])
-        self.steps = math.ceil(self.samples / batch_size)
         self.steps_a_call = 1
 
-    def epoch(self, state: TrainState) -> Iterator[Position]:
-        run, done = (state, empty_tally(self.goal, self.steps)), 0
-        epoch, whole = int(state.step) // self.steps, self.samples // self.batch_size
-        while done < self.steps:
-            # A smaller last batch is a program of its own, which the first call need not wait for.
-            stop = min(done + self.steps_a_call, whole) if done < whole else self.steps
-            began = time.monotonic()
-            before, run = run, self.call(epoch, done, stop, run)
-            if diverged(run):
-                calls = [partial(self.call, epoch, i, i + 1) for i in range(done, stop)]
-                run, good = last_good(before, calls)
-                done += good
-                failure = explain(self.goal, run[0], self.batch(run[0], epoch, done))
-                yield Position(done, done * self.batch_size, *run, failure)
-                return
-            if time.monotonic() - began < CALL_SECONDS and stop == done + self.steps_a_call:
-                self.steps_a_call *= 2
-            done = stop
-            yield Position(done, min(done * self.batch_size, self.samples), *run)
+    @property
+    def steps(self) -> int:
+        return math.ceil(self.samples / self.batch_size)
 
-    def call(self, epoch: int, start: int, stop: int, run: Run) -> Run:
-        length = min(self.batch_size, self.samples - start * self.batch_size)
-        return array_steps(
-            self.goal, *run, self.data, epoch, start, stop, self.batch_size, length, self.shuffle
+    def begin(self, state: TrainState) -> Position:
+        return Position(state, empty_tally(self.goal, self.steps))
+
+    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+        epoch, whole = (
+            (int(at.state.step) - at.steps) // self.steps,
+            self.samples // self.batch_size,
         )
+        while at.steps < self.steps and not at.failure:
+            # A smaller last batch is a program of its own, which the first call need not wait for.
+            last = whole if at.steps < whole else self.steps
+            end = int(min(at.steps + self.steps_a_call, last, self.due(at)))
+            began, steps = time.monotonic(), end - at.steps
+            run, flags = self.call(epoch, at.steps, end, at)
+            if held((at.state, at.tally), flags):
+                at = at.after(run, steps, min(end * self.batch_size, self.samples) - at.samples)
+                if time.monotonic() - began < CALL_SECONDS and steps == self.steps_a_call:
+                    self.steps_a_call *= 2
+            while at.steps < end and not at.failure:
+                run, flags = self.call(epoch, at.steps, at.steps + 1, at)
+                batch = partial(self.batch, at.state, epoch, at.steps)
+                at = self.judged(at, run, flags, self.length(at.steps), batch)
+            yield at
+            if stop():
+                return
+
+    def length(self, index: int) -> int:
+        return min(self.batch_size, self.samples - index * self.batch_size)
+
+    def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
+        return array_steps(
+            self.goal, at.state, at.tally, self.data, epoch, start, stop, self.batch_size,
+            self.length(start), self.shuffle,
+        )  # fmt: skip
 
     def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
         size = self.samples
@@ -78,58 +142,97 @@ class Arrays:
         return tuple(array[rows] for array in self.data)
 
 
-array_steps = jax.jit(run_steps, static_argnames=("goal", "batch_size", "length", "shuffle"))
+@partial(jax.jit, static_argnames=("goal", "batch_size", "length", "shuffle"))
+def array_steps(
+    goal: Objective,
+    state: TrainState,
+    tally: Tally,
+    data: Batch,
+    epoch: jax.Array,
+    start: jax.Array,
+    stop: jax.Array,
+    batch_size: int,
+    length: int,
+    shuffle: bool,
+) -> tuple[Run, jax.Array]:
+    run = run_steps(goal, state, tally, data, epoch, start, stop, batch_size, length, shuffle)
+    return run, finite_leaves(run)
 
 
-class Batches:
-    """Epochs over an iterable of batches: a step a call."""
+class Batches(Source):
+    """An iterable of batches, a step a call."""
 
-    def __init__(self, goal: Objective, batches: Iterable[Any], epochs: int, split: float):
-        if split:
-            raise ValueError(
-                f"`validation_split` needs arrays to split, got {split} and an iterable of "
-                f"batches. Pass `validation` instead."
-            )
-        if epochs > 1 and iter(batches) is batches:
-            raise ValueError(
-                f"`data` must be an iterable that can be gone through {epochs} times, got a "
-                f"{type(batches).__name__}, which is empty after the first. "
-                f"Pass a list, or an object whose __iter__ starts anew."
-            )
-        self.goal, self.batches = goal, batches
+    def __init__(self, batches: Iterable[Any], *how: Any):
+        super().__init__(*how)
+        self.batches = batches
         self.outputs: dict[Any, jax.ShapeDtypeStruct] = {}
-        self.steps = len(batches) if isinstance(batches, Sized) else None
 
-    def epoch(self, state: TrainState) -> Iterator[Position]:
-        run: Run = state, empty_tally(self.goal, 0)._replace(record={})
-        done, seen, series = 0, 0, []
-        # Looking at the loss waits for the device, which is to run ahead: so not at every step.
-        looked, before, recent = time.monotonic(), run, []
-        for done, batch in enumerate(self.batches, 1):
-            batch = jax.tree.map(jnp.asarray, self.check(done, state, batch))
-            run, logs = batch_step(self.goal, *run, batch)
-            recent.append(batch)
-            seen += len(batch[0])
-            if (done - 1) % self.goal.every == 0:
-                series.append(logs)
-            if time.monotonic() - looked > CALL_SECONDS:
-                if diverged(run):
-                    break
-                looked, before, recent = time.monotonic(), run, []
-            yield Position(done, seen, *run)
-        if not done:
+    @property
+    def steps(self) -> int | None:
+        return len(self.batches) if isinstance(self.batches, Sized) else None
+
+    def begin(self, state: TrainState) -> Position:
+        return Position(state, empty_tally(self.goal, 0))
+
+    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+        # Looking at a step waits for the device, which is to run ahead: so not at every one.
+        run, recent, looked = without_record(at), [], time.monotonic()
+        try:
+            for number, batch in enumerate(self.given(), 1):
+                if number <= at.steps:
+                    continue  # it was taken before this run was resumed
+                batch = jax.tree.map(jnp.asarray, self.check(number, at.state, batch))
+                run, logs = batch_step(self.goal, *run, batch)
+                recent.append((batch, logs))
+                late = time.monotonic() - looked > CALL_SECONDS
+                if late or number == self.due(at) or stop():
+                    at, recent = self.look(at, run, recent), []
+                    yield at
+                    if at.failure or stop():
+                        return
+                    run, looked = without_record(at), time.monotonic()
+        except Exception:
+            if recent:
+                yield self.look(at, run, recent)
+            raise
+        if recent:
+            yield self.look(at, run, recent)
+        elif not at.steps:
             raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
-        (state, tally), failure = run, None
-        if diverged(run):
-            calls = [partial(self.call, batch) for batch in recent]
-            (state, tally), good = last_good(before, calls)
-            failure = explain(self.goal, state, recent[good])
-            done += good - len(recent)
-        record = jax.tree.map(lambda *logs: jnp.stack(logs), *series)
-        yield Position(done, seen, state, Tally(tally.sums, record), failure)
 
-    def call(self, batch: Batch, run: Run) -> Run:
-        return batch_step(self.goal, *run, batch)[0]
+    def given(self) -> Iterator[Any]:
+        batches, number = iter(self.batches), 0
+        while True:
+            number += 1
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                error.add_note(f"raised by `data` in place of batch {number} of the epoch")
+                raise
+            yield batch
+
+    def look(self, at: Position, run: Run, recent: list[tuple[Batch, Logs]]) -> Position:
+        """The position after these batches; a step at a time if they left what is not finite."""
+        first, record, done = at.steps, at.tally.record, [logs for _, logs in recent]
+        at = at._replace(tally=without_record(at)[1])
+        if held((at.state, at.tally), finite_leaves(run)):
+            at = at.after(run, len(recent), sum(len(batch[0]) for batch, _ in recent))
+        else:
+            done = []
+            for batch, _ in recent:
+                one, logs = batch_step(self.goal, at.state, at.tally, batch)
+                at = self.judged(at, one, finite_leaves(one), len(batch[0]), partial(tuple, batch))
+                if at.failure:
+                    break
+                done.append(logs)
+        kept = jax.device_get(done[-first % self.goal.every :: self.goal.every])
+        record = {
+            name: np.append(series, [logs[name] for logs in kept]).astype(series.dtype)
+            for name, series in record.items()
+        }
+        return at._replace(tally=at.tally._replace(record=record))
 
     def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
         """Every new shape against the model; values where they are on the host, at hand."""
@@ -155,19 +258,14 @@ def batch_step(goal: Objective, state: TrainState, tally: Tally, batch: Batch) -
     return (new, tally), {name: logs[name] for name in recorded(goal)}
 
 
-def diverged(run: Run) -> bool:
-    """Whether any loss so far was not finite: a sum that is not never is again."""
-    return not np.isfinite(run[1].sums["loss"])
+def without_record(at: Position) -> Run:
+    return at.state, Tally(at.tally.sums, {})
 
 
-def last_good(run: Run, calls: Sequence[Callable[[Run], Run]]) -> tuple[Run, int]:
-    """Where the run stands before the first call that diverges, and the number of that call."""
-    for number, call in enumerate(calls):
-        after = call(run)
-        if diverged(after):
-            return run, number
-        run = after
-    return run, len(calls) - 1  # on a device that is not deterministic
+def held(before: Run, flags: jax.Array) -> bool:
+    """Whether all is finite that was: an optimizer of another library may start at infinity."""
+    finite = np.asarray(flags)
+    return bool(finite.all()) or not (np.asarray(finite_leaves(before)) & ~finite).any()
 
 
 def is_batches(data: Any) -> bool:

@@ -61,7 +61,8 @@ def muon(p, g, *slots, nesterov=True, **numbers):
             p, g, *slots, learning_rate=share * rate, **dict(zip(names, adams, strict=True))
         )
     b = beta * (slots[0] if slots else 0.0) + g
-    return p - rate * orthogonalized(g + beta * b if nesterov else b), b
+    step = orthogonalized(g + beta * b if nesterov else b)
+    return p - rate * np.sqrt(max(p.shape[1] / p.shape[0], 1)) * step, b
 
 
 def orthogonalized(g):

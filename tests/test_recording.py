@@ -2,6 +2,8 @@
 
 import dataclasses
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import chex
 import jax
@@ -94,7 +96,7 @@ X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 X[41] = 1e25  # its square is infinite
 FIT = {"loss": "mean_squared_error", "batch_size": 4, "shuffle": False, "progress": False}
 WORDS = (
-    r"fit stopped in epoch 1 with the state from before step 10, whose loss is not finite: "
+    r"fit stopped in epoch 1 with the state from before step 10, which is not finite: "
     r"residual/squared: gives what is not finite from an input of up to \d\.?\d*e\+2\d\. Lower the"
 )
 
@@ -147,6 +149,83 @@ def test_parameters_and_losses_are_blamed_too():
         )
     with pytest.warns(RuntimeWarning, match="the batch holds inputs that are not finite"):
         fnet.fit(NET, state, [(jnp.full((4, 3), jnp.inf), jnp.ones((4, 1)))], epochs=1, **FIT)
+
+
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+def test_raise_says_the_same(form):
+    data = X, X[:, :1]
+    source = data if form == "arrays" else list(fnet.batches(data, 4))
+    with pytest.raises(FloatingPointError, match=WORDS):
+        fnet.fit(NET, regression_start(), source, epochs=3, on_nan="raise", **FIT)
+
+
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+def test_skipped_steps_are_left_out_and_counted(form):
+    data, begun = (X, X[:, :1]), regression_start("adam")
+    source = data if form == "arrays" else list(fnet.batches(data, 4))
+    options = FIT | {"record": ["loss"], "on_nan": "skip"}
+    state, history = fnet.fit(NET, begun, source, epochs=2, **options)
+
+    step = jax.jit(fnet.train_step(NET, "mean_squared_error"))
+    expected, losses = begun, []
+    for batch in 2 * list(fnet.batches(data, 4)):
+        after, logs = step(expected, batch)
+        if np.isfinite(logs["loss"]):
+            expected = after
+        else:
+            expected = dataclasses.replace(expected, step=expected.step + 1)
+        losses.append(float(logs["loss"]))
+    chex.assert_trees_all_equal(bits(state), bits(expected))
+    np.testing.assert_array_equal(history["skipped"], [1, 1])
+    np.testing.assert_array_equal(history["record"]["loss"], losses)
+    means = [np.mean([x for x in part if np.isfinite(x)]) for part in (losses[:15], losses[15:])]
+    np.testing.assert_allclose(history["loss"], means, rtol=1e-5)
+
+
+def root(x):
+    return jnp.sqrt(jnp.maximum(x, 0.0))
+
+
+def test_a_gradient_that_is_not_finite_is_blamed_on_its_layer():
+    """The slope of the root at 0 is infinite, and 0 times that is NaN."""
+    net = fnet.sequential(fnet.dense(2), fnet.residual(fnet.dense(2), root), fnet.dense(1))
+    state = fnet.train_state(net, "sgd", jax.random.key(0), (3,))
+    data = np.zeros((8, 3), np.float32), np.ones((8, 1), np.float32)
+    words = "before step 0, .*: residual/root: gives a gradient that is not finite from one that is"
+    with pytest.warns(RuntimeWarning, match=words):
+        stopped, _ = fnet.fit(net, state, data, epochs=1, **FIT)
+    chex.assert_trees_all_equal(bits(stopped), bits(state))
+
+
+def test_the_gradient_of_the_loss_is_blamed_too():
+    net = fnet.dense(1)
+    state = fnet.train_state(net, "sgd", jax.random.key(0), (3,))
+    data = np.zeros((8, 3), np.float32), np.zeros((8, 1), np.float32)
+    options = FIT | {"loss": lambda y, p: jnp.sqrt(jnp.abs(y - p))[:, 0]}
+    with pytest.warns(RuntimeWarning, match="the loss gives a gradient that is not finite"):
+        fnet.fit(net, state, data, epochs=1, **options)
+
+
+def test_an_update_that_is_not_finite_is_found_after_the_last_step():
+    net = fnet.dense(1)
+    state = fnet.train_state(net, fnet.sgd(1e38), jax.random.key(0), (3,))
+    data = np.full((4, 3), 100, np.float32), np.zeros((4, 1), np.float32)
+    with pytest.warns(RuntimeWarning, match="the update gives what is not finite from gradients"):
+        stopped, _ = fnet.fit(net, state, data, epochs=1, **FIT)
+    chex.assert_trees_all_equal(bits(stopped), bits(state))
+
+
+def test_an_optimizer_may_start_at_infinity():
+    class Transformation(NamedTuple):
+        init: Callable
+        update: Callable
+
+    best = Transformation(
+        lambda params: jnp.array(jnp.inf), lambda grads, best, params: (grads, best)
+    )
+    state = fnet.train_state(NET, fnet.from_optax(best), jax.random.key(0), (3,))
+    state, _ = fnet.fit(NET, state, (X[:8] * 0, X[:8, :1] * 0), epochs=1, **FIT)
+    assert state.step == 2
 
 
 def test_a_finite_run_warns_of_nothing():

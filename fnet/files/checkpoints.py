@@ -1,0 +1,177 @@
+"""Whole runs in a folder, saved beside the training."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..checks import check_count
+from ..state import TrainState
+from .container import CorruptFileError
+from .runs import read_run, write_run
+from .trees import named, nested
+
+SUFFIX = ".safetensors"
+
+Extra = dict[str, Any]  # a nested dict of arrays: what `fit` adds to the state
+
+
+class Checkpoints:
+    """The newest states of a run in a folder, one file each: a callback of `fit`.
+
+    `fit` saves while it trains, in a thread; when it is interrupted, stopped by SIGTERM or by an
+    error it saves once more. With `resume="auto"` it goes on from the newest good file, within an
+    epoch too, and ends bit for bit where it would have ended. A file is complete or not there; an
+    old one is deleted only when a new one is safe on the disk. A folder has one writer at a time.
+
+    Args:
+        directory: the folder; it is made where there is none.
+        keep: how many files to keep.
+        every: saves at each multiple of so many steps; at the end of each epoch unless given.
+
+    In a loop of your own, call it: `checkpoints(epoch, state)` saves `state` before it returns.
+
+    Raises:
+        ValueError: `keep` or `every` below 1; later, a folder that another run writes to, or one
+            that holds a run which is not to be resumed.
+
+    Example:
+        >>> import tempfile, jax, jax.numpy as jnp, fnet
+        >>> net, x = fnet.dense(1), jnp.linspace(-1, 1, 32).reshape(32, 1)
+        >>> state = fnet.train_state(net, "adam", jax.random.key(0), (1,))
+        >>> goal = dict(loss="mean_squared_error", epochs=3, progress=False)
+        >>> checkpoints = fnet.Checkpoints(tempfile.mkdtemp(), keep=2)
+        >>> trained, _ = fnet.fit(net, state, (x, 3 * x), callbacks=[checkpoints], **goal)
+        >>> checkpoints.steps()
+        [2, 3]
+        >>> again, history = fnet.fit(
+        ...     net, state, (x, 3 * x), callbacks=[checkpoints], resume="auto", **goal
+        ... )  # the run is at its end: nothing is trained
+        >>> int(again.step), history["loss"].shape
+        (3, (3,))
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], *, keep: int = 3, every: int | None = None
+    ):
+        self.directory = Path(directory)
+        self.keep = check_count("keep", keep)
+        self.every = None if every is None else check_count("every", every)
+
+    def __repr__(self) -> str:
+        return f"Checkpoints({str(self.directory)!r}, keep={self.keep}, every={self.every})"
+
+    def __call__(self, epoch: int, state: TrainState, logs: Any = None) -> None:
+        with self.locked():
+            self.write(state, {})
+
+    def steps(self) -> list[int]:
+        """The steps of which there are files, in order."""
+        paths = self.directory.glob(f"step-*{SUFFIX}")
+        names = (path.name for path in paths if path.is_file())
+        numbers = (name.removeprefix("step-").removesuffix(SUFFIX) for name in names)
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def path(self, step: int) -> Path:
+        return self.directory / f"step-{step}{SUFFIX}"
+
+    def latest(self, like: TrainState) -> TrainState | None:
+        """The newest state that is good, in the form of `like`, or None where there is none.
+
+        Raises:
+            ValueError, TypeError: the state of another model or optimizer.
+        """
+        found = self.read_latest(like)
+        return None if found is None else found[0]
+
+    def read_latest(self, like: TrainState) -> tuple[TrainState, Extra] | None:
+        for step in reversed(self.steps()):
+            try:
+                return self.read(self.path(step), like)
+            except (CorruptFileError, OSError) as error:
+                warnings.warn(
+                    f"a checkpoint is skipped, and the one before it taken: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return None
+
+    def read(self, path: Path, like: TrainState) -> tuple[TrainState, Extra]:
+        state, extra, _ = read_run(path, like)
+        return state, nested(extra)
+
+    def write(self, state: TrainState, extra: Extra) -> None:
+        """Save, and delete what is old by then."""
+        step = int(state.step)
+        write_run(self.path(step), state, named(extra), {})
+        older = [number for number in self.steps() if number <= step]
+        for number in older[: -self.keep]:
+            self.path(number).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other writers out; the lock of a process that is killed goes with it."""
+        import fcntl
+
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with open(self.directory / ".lock", "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise ValueError(
+                    f"`directory` of Checkpoints must have one writer, got {self.directory}, to "
+                    f"which process {lock.read() or '?'} is writing. Wait for its end, or use "
+                    f"another folder."
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            for litter in self.directory.glob(".*.tmp"):  # of a process that was killed
+                litter.unlink(missing_ok=True)
+            yield
+
+
+class Saver:
+    """Writes checkpoints in a thread, one at a time; a failure is a warning, not the end."""
+
+    def __init__(self, checkpoints: Checkpoints):
+        self.checkpoints = checkpoints
+        self.thread = ThreadPoolExecutor(1, "checkpoints")
+        self.going: Future[None] | None = None
+        self.failed: str | None = None
+
+    def save(self, state: TrainState, extra: Extra) -> None:
+        self.wait()
+        self.going = self.thread.submit(self.checkpoints.write, state, extra)
+
+    def wait(self) -> None:
+        going, self.going = self.going, None
+        if going is None:
+            return
+        try:
+            going.result()
+        except OSError as error:
+            warnings.warn(
+                f"a checkpoint could not be written, and training goes on: {error}. The newest is "
+                f"that of step {max(self.checkpoints.steps(), default=None)}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+@contextmanager
+def saving(checkpoints: Checkpoints | None) -> Iterator[Saver | None]:
+    if checkpoints is None:
+        yield None
+        return
+    with checkpoints.locked():
+        saver = Saver(checkpoints)
+        try:
+            yield saver
+            saver.wait()
+        finally:
+            saver.thread.shutdown()
