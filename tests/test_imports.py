@@ -54,6 +54,8 @@ ORDER = [
     "files.disk",
     "files.container",
     "files.trees",
+    "files.weights",
+    "files.runs",
     "callbacks",
     "progress",
     "sources",
