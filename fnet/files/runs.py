@@ -117,5 +117,5 @@ def check_structure(
     if differences:
         raise TypeError(
             f"`{os.fspath(path)}` must hold a state of the same classes as `like`, got "
-            f"differences: {'; '.join(differences)}. Build `like` with the same optimizer."
+            f"differences: {'; '.join(differences)}. Build `like` as what was saved was built."
         )
