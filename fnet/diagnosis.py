@@ -1,15 +1,15 @@
 """Where the first number that is not finite came from, found by taking the step again."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from .contract import Key, Layer, Output, Tree
+from .combinators import Wrapped, each_layer
+from .contract import Key, Output, Tree
 from .errors import LayerValueError
 from .objective import Objective
-from .precision import each_layer
 from .state import TrainState
 
 
@@ -17,15 +17,8 @@ def finite(tree: Tree) -> bool:
     return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
 
-@dataclass(frozen=True, repr=False)
-class Watched(Layer):
+class Watched(Wrapped):
     """A layer that refuses to give what is not finite; the combinators around it add its name."""
-
-    layer: Layer
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         y, new_state = self.layer.apply(params, state, x, key, training)
