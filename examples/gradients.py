@@ -5,9 +5,8 @@
 Writes gradients.png into the current folder.
 """
 
-import time
+import timeit
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -44,14 +43,10 @@ def three_examples() -> None:
     print("by a scalar, by a list, by a kernel and a bias, and through a chain: as by hand")
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    jax.block_until_ready(call())  # compiles
-    times = []
-    for _ in range(2):
-        began = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - began)
-    return min(times)
+def seconds(gradient: Callable[[jax.Array], jax.Array], weights: jax.Array, runs: int) -> float:
+    """Of a call; the fastest of three rounds, so that what else the machine does counts least."""
+    rounds = timeit.repeat(lambda: gradient(weights).block_until_ready(), number=runs, repeat=3)
+    return min(rounds) / runs
 
 
 def one_weight_at_a_time() -> list[tuple[int, float, float]]:
@@ -80,10 +75,10 @@ def one_weight_at_a_time() -> list[tuple[int, float, float]]:
             return jax.lax.map(slope, jnp.arange(len(weights)))
 
         reverse = jax.jit(jax.grad(loss))
-        error = abs(differences(weights) - reverse(weights)).max() / abs(reverse(weights)).max()
+        exact = reverse(weights)
+        error = abs(differences(weights) - exact).max() / abs(exact).max()
         assert error < 0.01
-        slow = seconds(partial(differences, weights))
-        fast = seconds(partial(reverse, weights))
+        slow, fast = seconds(differences, weights, 1), seconds(reverse, weights, 200)
         costs.append((len(weights), slow, fast))
         print(
             f"{len(weights):6,} weights: {slow * 1e3:8.2f} ms by finite differences, "

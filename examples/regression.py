@@ -42,6 +42,7 @@ def main() -> None:
         )
         for width in WIDTHS
     }
+    names = {0: "the perceptron"} | {width: f"{width} hidden units" for width in WIDTHS}
     curves, errors = {}, {}
     for width, net in {0: perceptron, **models}.items():
         optimizer = fnet.adam(fnet.cosine(0.03, STEPS))
@@ -54,8 +55,7 @@ def main() -> None:
         outputs = np.asarray(jax.vmap(lambda state, net=net: fnet.predict(net, state, x))(states))
         errors[width] = ((outputs - y) ** 2).mean(axis=(1, 2))
         curves[width] = outputs[errors[width].argmin()]
-        name = f"{width} hidden units" if width else "the perceptron"
-        print(f"{name}: mean squared error {np.median(errors[width]):.5f}")
+        print(f"{names[width]}: mean squared error {np.median(errors[width]):.5f}")
 
     figure = Figure(figsize=(9.6, 3.8), layout="constrained")
     fits, width_axes = figure.subplots(1, 2)
@@ -63,8 +63,7 @@ def main() -> None:
     for color, (width, style) in zip(
         COLORS, {0: ":", 2: "-.", 16: "--", 64: "-"}.items(), strict=False
     ):
-        label = f"{width} hidden units" if width else "the perceptron"
-        fits.plot(x, curves[width], style, color=color, label=label)
+        fits.plot(x, curves[width], style, color=color, label=names[width])
     tidy(fits, "x", "y")
     fits.legend(frameon=False)
     each = np.stack([errors[width] for width in WIDTHS])

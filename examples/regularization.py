@@ -84,8 +84,8 @@ def main() -> None:
     # Skip connections: x + f(x) lets the gradient through, however many layers there are.
     block = (fnet.dense(32), fnet.tanh)
     stacked, skipped = (
-        fnet.sequential(*START, fnet.dense(32), *blocks, *END)
-        for blocks in (block * 20, [fnet.residual(*block)] * 20)
+        fnet.sequential(*START, fnet.dense(32), fnet.scan_layers(layer, 20), *END)
+        for layer in (fnet.sequential(*block), fnet.residual(*block))
     )
     without, with_skips = (
         history(net, fnet.momentum(0.003), 12)["loss"] for net in (stacked, skipped)

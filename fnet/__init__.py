@@ -46,6 +46,7 @@ from .inference import (
     predict as predict,
     predict_classes as predict_classes,
 )
+from .labels import one_hot as one_hot, to_categorical as to_categorical
 from .layers import (
     dense as dense,
     dropout as dropout,
@@ -60,9 +61,7 @@ from .losses import (
     kl_divergence as kl_divergence,
     mean_absolute_error as mean_absolute_error,
     mean_squared_error as mean_squared_error,
-    one_hot as one_hot,
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
-    to_categorical as to_categorical,
 )
 from .many import train_many as train_many
 from .masking import masked as masked

@@ -1,6 +1,7 @@
 """Combinators: layers made of layers, whose trees are dicts keyed by the layers' names."""
 
 import abc
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -213,3 +214,27 @@ class parallel(Combinator):
         shown = repr(self.merge) if isinstance(self.merge, Partial) else name_of(self.merge)
         merge = "" if self.merge is concatenate else f", merge={shown}"
         return f"{super().__repr__()[:-1]}{merge})"
+
+
+@dataclass(frozen=True, repr=False)
+class Wrapped(Layer):
+    """A layer around another, with its name, parameters and state."""
+
+    layer: Layer
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return self.layer.init(key, in_shape)
+
+
+def each_layer(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
+    """The model with every layer in it wrapped; its trees stay the same."""
+    if not isinstance(net, Combinator):
+        return wrap(net)
+    twin = copy.copy(net)
+    wrapped = tuple(each_layer(layer, wrap) for layer in net.layers)
+    object.__setattr__(twin, "layers", wrapped)
+    return twin

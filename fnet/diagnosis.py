@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .contract import Key, Layer, Output, Tree
+from .combinators import Wrapped, each_layer
+from .contract import Key, Output, Tree
 from .errors import LayerValueError
 from .objective import Batch, Objective
-from .precision import each_layer
 from .running import Tally
 from .state import TrainState
 
@@ -53,16 +53,11 @@ guarded.defvjp(lambda x, number: (x, None), guard)
 
 
 @dataclass(frozen=True, repr=False)
-class Watched(Layer):
+class Watched(Wrapped):
     """A layer that refuses to give what is not finite; the combinators around it add its name."""
 
-    layer: Layer
     number: int
     blamed: int | None  # the number of the layer whose gradient is to blame
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         if self.number == self.blamed:

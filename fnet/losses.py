@@ -7,7 +7,8 @@ below 1e-7 count as 1e-7, so that a confident mistake costs 16.1 instead of infi
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from .labels import class_numbers, matched
 
 EPSILON = 1e-7  # Keras's; a model trained through fnet.train never meets it, see objective.py
 
@@ -232,49 +233,6 @@ def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = Fals
     return per_sample((y_true * (log_y - log_probs(y_pred, from_logits))).sum(-1))
 
 
-def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
-    """Integer labels as rows of zeros with a one.
-
-    Args:
-        labels: `(...)`, integers in [0, num_classes).
-        num_classes: the length of the new last axis.
-
-    Returns:
-        `(..., num_classes)`, float.
-
-    Raises:
-        TypeError: labels that are no integers.
-        ValueError: labels out of range (where they are known, that is outside of jit).
-
-    Example:
-        >>> import jax.numpy as jnp, fnet
-        >>> fnet.one_hot(jnp.array([0, 2]), 3)
-        Array([[1., 0., 0.],
-               [0., 0., 1.]], dtype=float32)
-    """
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(
-            f"`labels` must be integers, got dtype {labels.dtype}. "
-            f"Convert them: labels.astype('int32')."
-        )
-    check_labels("labels", labels, num_classes)
-    return jax.nn.one_hot(labels.astype(int), num_classes)  # as bytes, class 261 would be 5
-
-
-to_categorical = one_hot  # its Keras name
-
-
-def matched(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """`y_true` in the dtype of `y_pred`; `(n,)` against `(n, 1)` would broadcast to `(n, n)`."""
-    if jnp.shape(y_true) != y_pred.shape:
-        raise ValueError(
-            f"`y_true` must have the shape of `y_pred`, {y_pred.shape}, got {jnp.shape(y_true)}. "
-            f"Reshape the targets, or change the units of the last layer."
-        )
-    return jnp.asarray(y_true, y_pred.dtype)
-
-
 def log_probs(y_pred: jax.Array, from_logits: bool) -> jax.Array:
     return jax.nn.log_softmax(y_pred) if from_logits else jnp.log(jnp.maximum(y_pred, EPSILON))
 
@@ -291,24 +249,6 @@ def check_smoothing(loss: str, label_smoothing: float) -> None:
         raise ValueError(
             f"{loss}: `label_smoothing` must be in [0, 1], got {label_smoothing!r}. "
             f"0.1 gives a tenth of every label to all classes alike."
-        )
-
-
-def class_numbers(y_pred: jax.Array) -> jax.Array:
-    """0, 1, ... along the last axis, with the rank of `y_pred`."""
-    return jnp.arange(y_pred.shape[-1]).reshape((1,) * (y_pred.ndim - 1) + (-1,))
-
-
-def check_labels(argument: str, labels: jax.Array, num_classes: int) -> None:
-    """Refuse labels outside [0, num_classes), where they are known: JAX itself would not."""
-    if isinstance(labels, jax.core.Tracer) or labels.size == 0:
-        return
-    known = np.asarray(labels)
-    low, high = int(known.min()), int(known.max())
-    if low < 0 or high >= num_classes:
-        raise ValueError(
-            f"`{argument}` must hold labels in [0, {num_classes}), got {low} to {high}. "
-            f"Correct the labels, or give the last layer a unit for each class."
         )
 
 

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from .losses import (
-    check_labels,
-    class_numbers,
-    matched,
-    mean_absolute_error,
-    mean_squared_error,
-    per_sample,
-)
+from .labels import check_labels, class_numbers, matched
+from .losses import mean_absolute_error, mean_squared_error, per_sample
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:

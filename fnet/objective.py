@@ -9,19 +9,19 @@ import jax.numpy as jnp
 
 from .activations import sigmoid, softmax
 from .checks import check_count
-from .combinators import sequential
+from .combinators import each_layer, sequential
 from .contract import Function, Layer, Tree, as_layer
+from .labels import check_labels
 from .losses import (
     LOSSES,
     binary_crossentropy,
     categorical_crossentropy,
-    check_labels,
     kl_divergence,
     sparse_categorical_crossentropy,
 )
 from .metrics import METRICS, accuracy, top_k_accuracy
 from .model import apply, forward
-from .precision import Rounded, check_compute_dtype, each_layer, rounded
+from .precision import Rounded, check_compute_dtype, rounded
 from .series import SERIES
 from .values import Partial, name_of, resolve
 

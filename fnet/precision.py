@@ -4,8 +4,6 @@ The parameters and the input are rounded before the first layer, and what every 
 after it, since a layer may make its own floats, as `rescale` makes them of bytes.
 """
 
-import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .combinators import Combinator
-from .contract import Key, Layer, Output, Tree
+from .combinators import Wrapped
+from .contract import Key, Output, Tree
 from .values import describe
-
-
-def each_layer(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
-    """The model with every layer in it wrapped; its trees stay the same."""
-    if not isinstance(net, Combinator):
-        return wrap(net)
-    twin = copy.copy(net)
-    wrapped = tuple(each_layer(layer, wrap) for layer in net.layers)
-    object.__setattr__(twin, "layers", wrapped)
-    return twin
 
 
 def rounded(tree: Tree, dtype: Any) -> Tree:
@@ -36,15 +24,10 @@ def rounded(tree: Tree, dtype: Any) -> Tree:
 
 
 @dataclass(frozen=True, repr=False)
-class Rounded(Layer):
+class Rounded(Wrapped):
     """A layer whose output is rounded."""
 
-    layer: Layer
     dtype: Any
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         y, state = self.layer.apply(params, state, x, key, training)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .combinators import check_kept
+from .combinators import Wrapped, check_kept
 from .contract import Built, Key, Layer, Output, Shape, Tree, as_layer, set_count
 from .errors import LayerTypeError, LayerValueError, inside
 from .layers import REBUILD, floating
@@ -91,7 +91,7 @@ class scan_layers(Layer):
 
 
 @dataclass(frozen=True, repr=False)
-class remat(Layer):
+class remat(Wrapped):
     """The same layer, rematerialised: for its gradient it is computed again, not remembered.
 
     It costs one more forward pass and saves the memory of all but the layer's input. It has the
@@ -114,17 +114,8 @@ class remat(Layer):
     Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost.
     """
 
-    layer: Layer
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", as_layer(self.layer, "layer"))
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
-
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
-        return self.layer.init(key, in_shape)
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         def run(params: Tree, state: Tree, x: jax.Array, key: Key) -> Output:

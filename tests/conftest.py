@@ -1,5 +1,6 @@
 """Strict rules for every test, and a key whose seed is printed where a test fails."""
 
+import gc
 import zlib
 
 import jax
@@ -7,6 +8,8 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+gc.set_threshold(100_000, 50, 50)  # tracing makes much garbage: collecting it took a tenth of all
 
 
 @pytest.fixture

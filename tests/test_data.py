@@ -41,7 +41,7 @@ def test_every_size_from_1_to_300_is_permuted(bits):
     sizes = np.array([n for n in range(1, 301) if max((n - 1).bit_length(), 6) == bits]).astype(
         np.uint32
     )
-    orders = order_of(jax.random.split(jax.random.key(0), len(sizes)), sizes, bits)
+    orders = np.asarray(order_of(jax.random.split(jax.random.key(0), len(sizes)), sizes, bits))
     for size, order in zip(sizes, orders, strict=True):
         assert sorted(order[:size].tolist()) == list(range(size))
     one = fnet.index_shuffle(jax.random.split(jax.random.key(0), len(sizes))[-1],

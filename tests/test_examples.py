@@ -1,35 +1,46 @@
-"""The examples as a user runs them: the README, and each program in a process of its own."""
+"""The examples as a user runs them: the README, and each program, most of them in this process."""
 
 import doctest
-import os
 import pathlib
 import re
 import runpy
 import subprocess
 import sys
 
+import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture
-def offline(tmp_path):
+def offline(tmp_path, monkeypatch):
     """Without MNIST and without a way to it: nothing listens on the port of the proxy."""
-    hidden = {"FNET_DATA_DIR": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    dead = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    return os.environ | hidden | dead
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FNET_DATA_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for proxy in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
 
 
-def run(program: str, *arguments: str, cwd, env) -> str:
-    command = [sys.executable, str(ROOT / "examples" / program), *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=env, check=True, text=True, capture_output=True
-    ).stdout
+@pytest.fixture
+def run(offline, monkeypatch, capsys):
+    """Runs a program and gives what it prints: here, where JAX and small programs are there."""
+
+    def shown(program: str, *arguments: str) -> str:
+        path = str(ROOT / "examples" / program)
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    return shown
 
 
 def test_mnist_on_the_bundled_digits(tmp_path, offline):
-    shown = run("mnist.py", cwd=tmp_path, env=offline)
+    """In a process of its own, so that nothing of the tests helps it."""
+    command = [sys.executable, str(ROOT / "examples" / "mnist.py")]
+    shown = subprocess.run(command, check=True, text=True, capture_output=True).stdout
     assert "MNIST is neither on this machine nor to be downloaded: using the bundled" in shown
     assert "epoch 20/20: " in shown
     assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.93
@@ -37,14 +48,14 @@ def test_mnist_on_the_bundled_digits(tmp_path, offline):
     assert picture(tmp_path / "predictions.png")
 
 
-def test_mnist_takes_its_flags(tmp_path, offline):
+def test_mnist_takes_its_flags(tmp_path, run):
     arguments = "--epochs 2 --batch-size 500 --optimizer adam --seed 3 --validation-split 0.25"
-    shown = run("mnist.py", *arguments.split(), cwd=tmp_path, env=offline)
+    shown = run("mnist.py", *arguments.split())
     assert len(re.findall(r"epoch \d/2: .* val_loss", shown)) == 2
 
 
-def test_from_scratch(tmp_path, offline):
-    shown = run("from_scratch.py", cwd=tmp_path, env=offline)
+def test_from_scratch(tmp_path, run):
+    shown = run("from_scratch.py")
     assert float(re.search(r"by hand and jax.grad differ by (\S+)", shown)[1]) < 1e-5
     losses = [float(loss) for loss in re.findall(r"epoch \d+/10: loss of .* (\S+)", shown)]
     assert len(losses) == 10
@@ -55,8 +66,8 @@ def picture(path: pathlib.Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_ensemble(tmp_path, offline):
-    shown = run("ensemble.py", cwd=tmp_path, env=offline)
+def test_ensemble(tmp_path, run):
+    shown = run("ensemble.py")
     alone = float(re.search(r"one model: (\S+) of the test set", shown)[1])
     together = dict(re.findall(r"average of +(\d+): (\S+)", shown))
     assert list(together) == ["1", "2", "4", "8", "16"]
@@ -65,21 +76,21 @@ def test_ensemble(tmp_path, offline):
     assert picture(tmp_path / "disagreement.png")
 
 
-def test_convnet_on_the_bundled_digits(tmp_path, offline):
-    shown = run("convnet.py", "--epochs", "6", cwd=tmp_path, env=offline)
+def test_convnet_on_the_bundled_digits(tmp_path, run):
+    shown = run("convnet.py", "--epochs", "6")
     assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.95
     assert picture(tmp_path / "filters.png")
 
 
-def test_char_transformer(tmp_path, offline):
-    shown = run("char_transformer.py", "--epochs", "1", cwd=tmp_path, env=offline)
+def test_char_transformer(tmp_path, run):
+    shown = run("char_transformer.py", "--epochs", "1")
     assert len(shown.split("--- after")) == 3
     assert float(re.search(r"(\S+) bits a letter at the end", shown)[1]) < 4.5
     assert picture(tmp_path / "transformer.png")
 
 
-def test_sweep(tmp_path, offline):
-    shown = run("sweep.py", cwd=tmp_path, env=offline)
+def test_sweep(tmp_path, run):
+    shown = run("sweep.py")
     assert re.findall(r"(\w+): 27 runs", shown) == ["sgd", "momentum", "rmsprop", "adam"]
     accuracies = [float(line.split()[-3]) for line in shown.splitlines() if line.count("±") == 4]
     assert len(accuracies) == 4 * 9
@@ -87,15 +98,15 @@ def test_sweep(tmp_path, offline):
     assert picture(tmp_path / "sweep.png")
 
 
-def test_hypergradient(tmp_path, offline):
-    shown = run("hypergradient.py", cwd=tmp_path, env=offline)
+def test_hypergradient(tmp_path, run):
+    shown = run("hypergradient.py")
     start, best = re.search(r"loss (\S+) at the start, (\S+) at best", shown).groups()
     assert float(best) < 0.6 * float(start)
     assert picture(tmp_path / "hypergradient.png")
 
 
-def test_tensors(tmp_path, offline):
-    shown = run("tensors.py", cwd=tmp_path, env=offline)
+def test_tensors(tmp_path, run):
+    shown = run("tensors.py")
     ranks = dict(re.findall(r"^(.+?) +rank (\d), shape", shown, re.MULTILINE))
     assert [ranks[name] for name in ("a scalar", "a vector", "a matrix", "three matrices")] == [
         *"0123"
@@ -105,8 +116,8 @@ def test_tensors(tmp_path, offline):
     assert picture(tmp_path / "tensors.png")
 
 
-def test_tensor_operations(tmp_path, offline):
-    shown = run("tensor_operations.py", cwd=tmp_path, env=offline)
+def test_tensor_operations(tmp_path, run):
+    shown = run("tensor_operations.py")
     times = re.findall(r"naive +(\S+) us, NumPy +(\S+) us, JAX +(\S+) us", shown)
     assert len(times) == 6
     naive, *vectorized = map(float, times[-1])
@@ -115,8 +126,8 @@ def test_tensor_operations(tmp_path, offline):
     assert picture(tmp_path / "tensor_operations.png")
 
 
-def test_geometry(tmp_path, offline):
-    shown = run("geometry.py", cwd=tmp_path, env=offline)
+def test_geometry(tmp_path, run):
+    shown = run("geometry.py")
     assert float(re.search(r"the one they collapse into differ by (\S+)", shown)[1]) < 1e-4
     assert float(re.search(r"tells the sheets apart: (\S+)% right", shown)[1]) > 98
     assert picture(tmp_path / "transforms.png")
@@ -124,8 +135,8 @@ def test_geometry(tmp_path, offline):
     assert (tmp_path / "paper_ball.gif").read_bytes().startswith(b"GIF89a")
 
 
-def test_gradients(tmp_path, offline):
-    shown = run("gradients.py", cwd=tmp_path, env=offline)
+def test_gradients(tmp_path, run):
+    shown = run("gradients.py")
     costs = re.findall(r"weights: +(\S+) ms by finite differences, (\S+) ms in reverse", shown)
     assert len(costs) == 5
     assert float(costs[-1][0]) > 10 * float(costs[-1][1])
@@ -133,8 +144,8 @@ def test_gradients(tmp_path, offline):
     assert picture(tmp_path / "gradients.png")
 
 
-def test_optimizers(tmp_path, offline):
-    shown = run("optimizers.py", cwd=tmp_path, env=offline)
+def test_optimizers(tmp_path, run):
+    shown = run("optimizers.py")
     without, with_momentum = (float(end) for end in re.findall(r"the ball ends at (\S+),", shown))
     assert with_momentum < 0 < without
     accuracies = dict(re.findall(r"^(\w+) +ravine: .* test accuracy (\S+)", shown, re.MULTILINE))
@@ -146,16 +157,16 @@ def test_optimizers(tmp_path, offline):
     assert all(picture(tmp_path / name) for name in ("ball.png", "race.png", "steps.png"))
 
 
-def test_regression(tmp_path, offline):
-    shown = run("regression.py", cwd=tmp_path, env=offline)
+def test_regression(tmp_path, run):
+    shown = run("regression.py")
     perceptron = float(re.search(r"the perceptron: mean squared error (\S+)", shown)[1])
     errors = dict(re.findall(r"(\d+) hidden units: mean squared error (\S+)", shown))
     assert float(errors["64"]) < 0.1 * float(errors["4"]) < perceptron
     assert picture(tmp_path / "regression.png")
 
 
-def test_regularization(tmp_path, offline):
-    shown = run("regularization.py", cwd=tmp_path, env=offline)
+def test_regularization(tmp_path, run):
+    shown = run("regularization.py")
     lowest, last = map(
         float, re.search(r"validation (\S+) to (\S+)$", shown, re.MULTILINE).groups()
     )
@@ -168,8 +179,8 @@ def test_regularization(tmp_path, offline):
     assert picture(tmp_path / "regularization.png")
 
 
-def test_keras_side_by_side(tmp_path, offline):
-    shown = run("keras_side_by_side.py", cwd=tmp_path, env=offline)
+def test_keras_side_by_side(tmp_path, run):
+    shown = run("keras_side_by_side.py")
     assert "total     (10,)             407,050" in shown
     assert len(re.findall(r"epoch \d/5: .* val_accuracy", shown)) == 2 * 5
     assert float(re.search(r"test accuracy (\S+) after 250 steps", shown)[1]) > 0.9

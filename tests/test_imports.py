@@ -27,6 +27,7 @@ ORDER = [
     "model",
     "summaries",
     "precision",
+    "labels",
     "losses",
     "metrics",
     "checks",
@@ -108,7 +109,7 @@ def test_datasets_stands_alone():
 
 def test_losses_and_optimizers_know_nothing_of_layers():
     layers = set(ORDER[ORDER.index("contract") : ORDER.index("summaries")])
-    for name in ("losses", "metrics", "schedules", "optimizer", "optimizers"):
+    for name in ("labels", "losses", "metrics", "schedules", "optimizer", "optimizers"):
         assert not imported(path_of(name)) & layers
     for name in ("matrices", "catalogue", "wrappers", "masking", "adapters"):
         assert not imported(path_of(name)) & layers
