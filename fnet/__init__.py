@@ -37,6 +37,7 @@ from .contract import layer as layer
 from .convolution import conv as conv
 from .data import batches as batches, index_shuffle as index_shuffle
 from .embedding import embedding as embedding
+from .files.exported import export as export, load_exported as load_exported
 from .fitting import fit as fit
 from .inference import (
     evaluate as evaluate,

@@ -43,6 +43,7 @@ ORDER = [
     "adapters",
     "data",
     "state",
+    "files",
     "inference",
     "loops",
     "diagnosis",

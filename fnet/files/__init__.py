@@ -1,0 +1,1 @@
+"""Files: weights, whole runs and exported programs."""
