@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "fnet"
 ORDER = [
     "errors",
     "values",
+    "dtypes",
     "activations",
     "initializers",
     "contract",
