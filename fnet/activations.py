@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .dtypes import floating
+from .errors import LayerValueError
 
 
 def relu(x: jax.Array) -> jax.Array:
@@ -257,7 +258,13 @@ def glu(x: jax.Array) -> jax.Array:
 
     Source: Dauphin et al. 2017, Language Modeling with Gated Convolutional Networks, equation 1.
     """
-    return jax.nn.glu(floating(x))
+    x = floating(x)
+    if not x.ndim or x.shape[-1] % 2:
+        raise LayerValueError(
+            f"expected an even number of features in the last axis, got shape {x.shape}. "
+            f"Give the layer before twice as many as are to come out."
+        )
+    return jax.nn.glu(x)
 
 
 def softmax(x: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ def early_stopping(monitor: str = "val_loss", patience: int = 0) -> Callable[...
         A callback for `fit`; it starts anew with each run.
 
     Raises:
-        ValueError: later, a name that is not in the logs.
+        ValueError: a `patience` below 0; later, a name that is not in the logs.
 
     Example:
         >>> import fnet
@@ -30,6 +30,11 @@ def early_stopping(monitor: str = "val_loss", patience: int = 0) -> Callable[...
 
     Source: Prechelt 1998, Early Stopping, But When?
     """
+    if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
+        raise ValueError(
+            f"`patience` must be an integer of at least 0, got {patience!r}. "
+            f"0 ends the run at the first epoch that is not better than the best."
+        )
     sign = -1 if monitor.endswith(("loss", "error")) else 1
     best, waited = -float("inf"), 0
 

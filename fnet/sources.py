@@ -87,8 +87,8 @@ class Batches:
     def __init__(self, goal: Objective, batches: Iterable[Any], epochs: int, split: float):
         if split:
             raise ValueError(
-                f"`validation_split` needs arrays to split, got {split} and an iterable of "
-                f"batches. Pass `validation` instead."
+                f"`validation_split` must be 0 without arrays to split, got {split} and an "
+                f"iterable of batches. Pass `validation` instead."
             )
         if epochs > 1 and iter(batches) is batches:
             raise ValueError(
