@@ -1,1 +1,1 @@
-"""Files: weights, whole runs and exported programs."""
+"""Files: weights and whole runs, written whole or not at all, and checked when they are read."""
