@@ -56,6 +56,8 @@ ORDER = [
     "files.container",
     "files.trees",
     "files.exported",
+    "files.weights",
+    "files.runs",
     "callbacks",
     "progress",
     "sources",

@@ -137,6 +137,15 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     return tensors, metadata
 
 
+def check_kind(path: str | os.PathLike[str], metadata: Mapping[str, str], kind: str) -> None:
+    if metadata.get("kind") != kind:
+        raise CorruptFileError(
+            f"`{os.fspath(path)}` must be a file of fnet's of the kind {kind!r}, got "
+            f"{metadata.get('kind', 'no kind')!r}. Read weights with fnet.load_weights, and what "
+            f"fnet.save wrote with fnet.load."
+        )
+
+
 def parsed(path: str, text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
