@@ -692,6 +692,18 @@ ROWS = [
         "^sequential: expected parameters of the layers",
     ),
     Row(
+        "text to save",
+        lambda: fnet.save("run.safetensors", {"dense": "kernel"}),
+        TypeError,
+        "kernel",
+    ),
+    Row(
+        "text among weights",
+        lambda: fnet.save_weights("weights.safetensors", {"dense": "kernel"}),
+        TypeError,
+        "kernel",
+    ),
+    Row(
         "a path to load",
         lambda: fnet.load_exported("model.bin"),
         TypeError,

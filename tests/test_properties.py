@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import tempfile
 
 import chex
 import jax
@@ -113,7 +115,13 @@ def check_laws(problem):
     )
     assert int(trained.step) == STEPS and history["loss"].shape == (1,)
     chex.assert_trees_all_equal(bits(state), before)
-    chex.assert_trees_all_equal_shapes_and_dtypes(bits(trained), bits(state))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "run.safetensors")
+        fnet.save(path, trained)
+        restored = fnet.load(path, like=state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(bits(trained), bits(restored), bits(state))
+    for came, saved in zip(*map(jax.tree.leaves, map(bits, (restored, trained))), strict=True):
+        assert np.asarray(came).tobytes() == np.asarray(saved).tobytes()
 
 
 @pytest.fixture(autouse=True)
