@@ -695,13 +695,13 @@ ROWS = [
         "text to save",
         lambda: fnet.save("run.safetensors", {"dense": "kernel"}),
         TypeError,
-        "kernel",
+        "^every leaf must be an array or a number, got 'kernel' as 'dense'",
     ),
     Row(
         "text among weights",
         lambda: fnet.save_weights("weights.safetensors", {"dense": "kernel"}),
         TypeError,
-        "kernel",
+        "^every leaf must be an array or a number, got 'kernel' as 'dense'",
     ),
     Row(
         "a path to load",
