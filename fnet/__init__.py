@@ -38,6 +38,7 @@ from .convolution import conv as conv
 from .data import batches as batches, index_shuffle as index_shuffle
 from .embedding import embedding as embedding
 from .files.container import CorruptFileError as CorruptFileError
+from .files.exported import export as export, load_exported as load_exported
 from .files.runs import load as load, save as save
 from .files.weights import load_weights as load_weights, save_weights as save_weights
 from .fitting import fit as fit

@@ -8,6 +8,9 @@ write `functools.partial(fnet.leaky_relu, negative_slope=0.2)`.
 import jax
 import jax.numpy as jnp
 
+from .dtypes import floating
+from .errors import LayerValueError
+
 
 def relu(x: jax.Array) -> jax.Array:
     """Rectified linear unit, max(x, 0); its derivative at 0 is 0.
@@ -32,7 +35,7 @@ def relu6(x: jax.Array) -> jax.Array:
 
     Source: Krizhevsky 2010, Convolutional Deep Belief Networks on CIFAR-10.
     """
-    return jax.nn.relu6(x)
+    return jax.nn.relu6(floating(x))
 
 
 def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
@@ -45,7 +48,7 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
 
     Source: Maas, Hannun and Ng 2013, Rectifier Nonlinearities Improve Acoustic Models.
     """
-    return jax.nn.leaky_relu(x, negative_slope)
+    return jax.nn.leaky_relu(floating(x), negative_slope)
 
 
 def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
@@ -58,7 +61,7 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
     Source: Clevert, Unterthiner and Hochreiter 2016, Exponential Linear Units.
     """
-    return jax.nn.elu(x, alpha)
+    return jax.nn.elu(floating(x), alpha)
 
 
 def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
@@ -71,7 +74,7 @@ def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
     Source: Barron 2017, Continuously Differentiable Exponential Linear Units.
     """
-    return jax.nn.celu(x, alpha)
+    return jax.nn.celu(floating(x), alpha)
 
 
 def selu(x: jax.Array) -> jax.Array:
@@ -84,7 +87,7 @@ def selu(x: jax.Array) -> jax.Array:
 
     Source: Klambauer et al. 2017, Self-Normalizing Neural Networks, equation 2.
     """
-    return jax.nn.selu(x)
+    return jax.nn.selu(floating(x))
 
 
 def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
@@ -97,7 +100,7 @@ def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
 
     Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
     """
-    return jax.nn.gelu(x, approximate)
+    return jax.nn.gelu(floating(x), approximate)
 
 
 def silu(x: jax.Array) -> jax.Array:
@@ -110,7 +113,7 @@ def silu(x: jax.Array) -> jax.Array:
 
     Source: Elfwing, Uchibe and Doya 2018, Sigmoid-Weighted Linear Units.
     """
-    return jax.nn.silu(x)
+    return jax.nn.silu(floating(x))
 
 
 def mish(x: jax.Array) -> jax.Array:
@@ -123,7 +126,7 @@ def mish(x: jax.Array) -> jax.Array:
 
     Source: Misra 2020, Mish: A Self Regularized Non-Monotonic Activation Function.
     """
-    return jax.nn.mish(x)
+    return jax.nn.mish(floating(x))
 
 
 def softplus(x: jax.Array) -> jax.Array:
@@ -136,7 +139,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
     Source: Dugas et al. 2001, Incorporating Second-Order Functional Knowledge.
     """
-    return jax.nn.softplus(x)
+    return jax.nn.softplus(floating(x))
 
 
 def squareplus(x: jax.Array, b: float = 4.0) -> jax.Array:
@@ -149,7 +152,7 @@ def squareplus(x: jax.Array, b: float = 4.0) -> jax.Array:
 
     Source: Barron 2021, Squareplus: A Softplus-Like Algebraic Rectifier.
     """
-    return jax.nn.squareplus(x, b)
+    return jax.nn.squareplus(floating(x), b)
 
 
 def soft_sign(x: jax.Array) -> jax.Array:
@@ -162,7 +165,7 @@ def soft_sign(x: jax.Array) -> jax.Array:
 
     Source: Glorot and Bengio 2010, Understanding the Difficulty of Training Deep Networks.
     """
-    return jax.nn.soft_sign(x)
+    return jax.nn.soft_sign(floating(x))
 
 
 def tanh(x: jax.Array) -> jax.Array:
@@ -175,7 +178,7 @@ def tanh(x: jax.Array) -> jax.Array:
 
     Source: LeCun et al. 1998, Efficient BackProp.
     """
-    return jnp.tanh(x)
+    return jnp.tanh(floating(x))
 
 
 def hard_tanh(x: jax.Array) -> jax.Array:
@@ -188,7 +191,7 @@ def hard_tanh(x: jax.Array) -> jax.Array:
 
     Source: Collobert 2004, Large Scale Machine Learning.
     """
-    return jax.nn.hard_tanh(x)
+    return jax.nn.hard_tanh(floating(x))
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
@@ -203,7 +206,7 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
     Source: Rumelhart, Hinton and Williams 1986, equation 2.
     """
-    return jax.nn.sigmoid(x)
+    return jax.nn.sigmoid(floating(x))
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
@@ -216,7 +219,7 @@ def hard_sigmoid(x: jax.Array) -> jax.Array:
 
     Source: Howard et al. 2019, Searching for MobileNetV3, section 5.2.
     """
-    return jax.nn.hard_sigmoid(x)
+    return jax.nn.hard_sigmoid(floating(x))
 
 
 def log_sigmoid(x: jax.Array) -> jax.Array:
@@ -229,7 +232,7 @@ def log_sigmoid(x: jax.Array) -> jax.Array:
 
     Source: Rumelhart, Hinton and Williams 1986, equation 2.
     """
-    return jax.nn.log_sigmoid(x)
+    return jax.nn.log_sigmoid(floating(x))
 
 
 def hard_silu(x: jax.Array) -> jax.Array:
@@ -242,7 +245,7 @@ def hard_silu(x: jax.Array) -> jax.Array:
 
     Source: Howard et al. 2019, Searching for MobileNetV3, section 5.2.
     """
-    return jax.nn.hard_silu(x)
+    return jax.nn.hard_silu(floating(x))
 
 
 def glu(x: jax.Array) -> jax.Array:
@@ -255,6 +258,12 @@ def glu(x: jax.Array) -> jax.Array:
 
     Source: Dauphin et al. 2017, Language Modeling with Gated Convolutional Networks, equation 1.
     """
+    x = floating(x)
+    if not x.ndim or x.shape[-1] % 2:
+        raise LayerValueError(
+            f"expected an even number of features in the last axis, got shape {x.shape}. "
+            f"Give the layer before twice as many as are to come out."
+        )
     return jax.nn.glu(x)
 
 
@@ -271,7 +280,7 @@ def softmax(x: jax.Array) -> jax.Array:
 
     Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
     """
-    return jax.nn.softmax(x)
+    return jax.nn.softmax(floating(x))
 
 
 def log_softmax(x: jax.Array) -> jax.Array:
@@ -284,4 +293,4 @@ def log_softmax(x: jax.Array) -> jax.Array:
 
     Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
     """
-    return jax.nn.log_softmax(x)
+    return jax.nn.log_softmax(floating(x))

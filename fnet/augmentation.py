@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from .contract import Built, Key, Layer, Output, Shape, Tree, set_count, set_number
+from .dtypes import floating
 from .errors import LayerValueError
-from .layers import floating, training_key
+from .layers import training_key
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,7 +17,7 @@ class early_stopping:
         patience: how many epochs without improvement are let pass.
 
     Raises:
-        ValueError: later, a name that is not in the logs.
+        ValueError: a `patience` below 0; later, a name that is not in the logs.
 
     Example:
         >>> import fnet
@@ -30,6 +30,11 @@ class early_stopping:
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 0):
+        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
+            raise ValueError(
+                f"`patience` must be an integer of at least 0, got {patience!r}. "
+                f"0 ends the run at the first epoch that is not better than the best."
+            )
         self.monitor, self.patience = monitor, patience
         self.best, self.waited = -float("inf"), 0
 

@@ -78,7 +78,7 @@ def check_split(
         return data, validation
     if validation is not None:
         raise ValueError(
-            f"`validation` and `validation_split` exclude each other, got both, a split of "
+            f"`validation` and `validation_split` must exclude each other, got both, a split of "
             f"{validation_split}. Drop one of them."
         )
     size = len(data[0])

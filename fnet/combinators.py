@@ -192,7 +192,7 @@ class parallel(Combinator):
 
     def __init__(self, *layers: Any, merge: Callable[..., jax.Array] = concatenate):
         if not layers:
-            raise ValueError("parallel must have at least one layer, got none. Pass some.")
+            raise ValueError("`layers` of parallel must be at least one, got none. Pass some.")
         super().__init__(*layers)
         object.__setattr__(self, "merge", by_value(merge, "merge"))
 

@@ -19,9 +19,10 @@ from .contract import (
     set_count,
     set_functions,
 )
+from .dtypes import floating
 from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
-from .layers import REBUILD, along_last, check_arrays, floating
+from .layers import REBUILD, along_last, check_arrays
 from .windows import Size, Window, set_window, slide
 
 

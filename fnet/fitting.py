@@ -246,8 +246,8 @@ def check_callbacks(
 def check_batches(batches: Iterable[Any], epochs: int, split: float) -> None:
     if split:
         raise ValueError(
-            f"`validation_split` needs arrays to split, got {split} and an iterable of batches. "
-            f"Pass `validation` instead."
+            f"`validation_split` must be 0 without arrays to split, got {split} and an iterable of "
+            f"batches. Pass `validation` instead."
         )
     if epochs > 1 and iter(batches) is batches:
         raise ValueError(

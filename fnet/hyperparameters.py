@@ -15,6 +15,7 @@ import numpy as np
 T = TypeVar("T", bound=type)
 
 Number = Any  # a float; an array of them in a sweep; a tracer inside a transformation
+PASS = " Pass such a number."
 RANGES = {  # every other number is in [0, inf)
     **dict.fromkeys(("beta", "beta1", "beta2", "decay", "rho"), (0, 1)),
     **dict.fromkeys(("decay_steps", "warmup_steps"), (1, math.inf)),
@@ -66,7 +67,7 @@ class Hyperparameters:
                 continue
             if f.name == "optimizer":  # the one within a wrapper, which has checked its own
                 continue
-            fix = "" if f.default is MISSING else f" Its default is {f.default}."
+            fix = PASS if f.default is MISSING else f" Its default is {f.default}."
             bounds = RANGES.get(f.name, (0, math.inf))
             number = checked(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
             object.__setattr__(self, f.name, number)
@@ -96,7 +97,7 @@ def known(*values: Number) -> bool:
 
 
 def checked(
-    what: str, value: Number, bounds: tuple[float, float] = (0, math.inf), fix: str = ""
+    what: str, value: Number, bounds: tuple[float, float] = (0, math.inf), fix: str = PASS
 ) -> Number:
     """The number, as a float where it is no array, if it lies within the bounds."""
     low, below = bounds

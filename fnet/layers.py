@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import DTypeLike
 
 from .contract import (
     Built,
@@ -21,6 +20,7 @@ from .contract import (
     set_functions,
     set_number,
 )
+from .dtypes import floating
 from .errors import LayerValueError
 from .initializers import Initializer, glorot_uniform, zeros
 
@@ -40,11 +40,6 @@ def features(in_shape: Shape) -> int:
             "Give a single feature an axis of its own: in_shape=(1,)."
         )
     return in_shape[-1]
-
-
-def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
-    """`x` itself where it is floating, integers in `dtype`."""
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
 
 
 def check_arrays(params: Tree, **shapes: Shape) -> None:

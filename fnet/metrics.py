@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .labels import check_labels, class_numbers, matched
 from .losses import mean_absolute_error, mean_squared_error, per_sample
@@ -30,8 +31,8 @@ def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
         >>> fnet.accuracy(jnp.array([1, 0]), jnp.array([[0.1, 0.9], [0.2, 0.8]]))
         Array([1., 0.], dtype=float32)
     """
-    predicted = y_pred.argmax(-1)
-    return per_sample(as_float(predicted == labels_of(y_true, y_pred), y_pred))
+    labels = labels_of(y_true, y_pred)
+    return per_sample(as_float(y_pred.argmax(-1) == labels, y_pred))
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,16 @@ def confusion_matrix(
                 f"confusion_matrix: `y_pred` must have the shape of `y_true`, {shape}, got "
                 f"{values.shape}. Of one-hot labels or probabilities take argmax(-1)."
             )
-    rows, columns = (values.ravel().astype(int) for values in labels.values())
     if num_classes is None:
-        if isinstance(rows, jax.core.Tracer) or isinstance(columns, jax.core.Tracer):
+        if any(isinstance(values, jax.core.Tracer) for values in labels.values()):
             raise ValueError(
                 "confusion_matrix: `num_classes` must be given under jit, got None. "
                 "Pass the number of classes."
             )
-        num_classes = int(max(rows.max(initial=0), columns.max(initial=0))) + 1
+        num_classes = max(int(np.asarray(v).max(initial=0)) for v in labels.values()) + 1
     for name, values in labels.items():
         check_labels(name, values, num_classes)
+    rows, columns = (values.ravel().astype(int) for values in labels.values())
     return jnp.zeros((num_classes, num_classes), int).at[rows, columns].add(1)
 
 

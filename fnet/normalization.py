@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from .contract import Built, Key, Layer, Output, Shape, Tree, check_names, set_count, set_number
+from .dtypes import floating
 from .errors import LayerValueError
-from .layers import REBUILD, along_last, features, floating
+from .layers import REBUILD, along_last, features
 
 
 def normalize(

@@ -9,8 +9,9 @@ from jax import lax
 
 from .combinators import Wrapped, check_kept
 from .contract import Built, Key, Layer, Output, Shape, Tree, as_layer, set_count
+from .dtypes import floating
 from .errors import LayerTypeError, LayerValueError, inside
-from .layers import REBUILD, floating
+from .layers import REBUILD
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ import jax
 
 from .combinators import Combinator
 from .contract import Layer, Shape, abstract, as_layer
-from .model import check_shape, count_params, output_shape
+from .model import check_shape, count_params, output_shape, root
 from .stacks import remat, scan_layers
 
 
@@ -53,7 +53,9 @@ def summary(net: Layer, in_shape: Shape) -> str:
         total     (10,)             407,050   1,628,200          814,090
     """
     net = as_layer(net, "net")
-    whole, *layers = rows(net.name, net, check_shape(in_shape), depth=-1)
+    in_shape = check_shape(in_shape)
+    with root(net):
+        whole, *layers = rows(net.name, net, in_shape, depth=-1)
     header = ("layer", "output shape", "parameters", "bytes", "FLOPs a sample")
     cells: list[tuple[str, ...]] = [header]
     for row in [*(layers or [whole]), whole._replace(name="total")]:

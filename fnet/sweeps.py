@@ -57,8 +57,8 @@ class Grid:
         for name in labels:
             if name not in known:
                 raise ValueError(
-                    f"`{name}` must be a hyperparameter of {type(optimizer).__name__}, which has "
-                    f"{', '.join(known)}. Rename the axis, or take another optimizer."
+                    f"`{name}` must be a hyperparameter of {type(optimizer).__name__}, got an axis "
+                    f"beside {', '.join(known)}. Rename it, or take another optimizer."
                 )
         swept = with_hyperparameters(optimizer, labels)
         swept = jax.tree.map(lambda n: jnp.broadcast_to(n, (len(self),)), swept)
@@ -159,7 +159,7 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
     """
     if not axes:
         raise ValueError(
-            "grid must have at least one axis, got none. Write grid(learning_rate=[1e-3, 1e-2])."
+            "`axes` of grid must be at least one, got none. Write grid(learning_rate=[1e-3, 1e-2])."
         )
     return Grid({name: check_axis(name, values) for name, values in axes.items()})
 

@@ -120,13 +120,3 @@ def test_map_batches_is_the_function_of_every_row(size, key):
 def test_indices_beyond_the_ends_are_those_at_the_ends(key):
     shuffled = jax.jit(lambda index: fnet.index_shuffle(key, index, 5))
     assert shuffled(jnp.array([-3, 0, 4, 9])).tolist() == shuffled(jnp.array([0, 0, 4, 4])).tolist()
-
-
-def test_what_is_refused(key):
-    x = np.arange(4)
-    with pytest.raises(ValueError, match="`size` must be an integer of at least 1, got 0"):
-        fnet.index_shuffle(key, 0, 0)
-    with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1, got 0"):
-        fnet.batches((x, x), 0)
-    with pytest.raises(ValueError, match="`data` must hold as many labels as samples"):
-        fnet.batches((x, x[1:]), 2)

@@ -1,5 +1,6 @@
 """Datasets: strict reading, the order of places, downloads from a real server on this machine."""
 
+import ast
 import gzip
 import hashlib
 import socket
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from real_data import folder_of
 
+import fnet
 from fnet.datasets import _FASHION_MNIST, _MNIST, download, fashion_mnist, mnist, mnist_5k
 from fnet.datasets.download import Dataset, load
 from fnet.datasets.idx import IdxFile
@@ -139,6 +141,11 @@ DAMAGE = {
         "expected the magic number and shape 00 00 08 03 00 .* 02, got 00 00 08 01 00 00 00 03",
     ),
     "shape": (IMAGES.replace(b"\x02", b"\x03", 1), "got 00 00 08 03 00 00 00 03 00 00 00 03 00"),
+    "shape without end": (
+        IMAGES[:4] + b"\xff" * 12 + IMAGES[16:],
+        "got 00 00 08 03 ff ff ff ff ff ff ff ff ff ff ff ff",
+    ),
+    "axes without end": (b"\0\0\x08\xff" + bytes(1020), "got 00 00 08 ff 00 00 00"),
     "not idx": (b"<html>", "magic number .*, got 3c 68 74 6d 6c 3e"),
     "short": (IMAGES[:-1], "expected 28 bytes, got 27"),
     "long": (IMAGES + b"\0", "expected 28 bytes, got more"),
@@ -182,17 +189,43 @@ def test_damage_is_refused(tmp_path, suffix, content, match):
         load(tiny(), tmp_path)
 
 
-def test_a_gzip_bomb_is_refused_before_it_takes_memory(tmp_path):
-    bomb = gzip.compress(IMAGES + bytes(2**26), compresslevel=1)
-    put(tmp_path, PACKED | {"train-images": bomb})
+@pytest.fixture
+def little_memory():
+    """At most 8 MiB at once, of what Python and NumPy take, while the test runs."""
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="expected 28 bytes, got more"):
-            load(tiny(), tmp_path)
+        yield
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2**20
+    assert peak < 2**23
+
+
+BOMB = gzip.compress(IMAGES + bytes(2**26), compresslevel=1)
+
+
+def test_a_gzip_bomb_is_refused_before_it_takes_memory(tmp_path, little_memory):
+    put(tmp_path, PACKED | {"train-images": BOMB})
+    with pytest.raises(ValueError, match="expected 28 bytes, got more"):
+        load(tiny(), tmp_path)
+
+
+def test_a_downloaded_gzip_bomb_is_refused_before_it_takes_memory(mirror, cache, little_memory):
+    mirror.faults = [lambda body: BOMB]
+    check(load(tiny(mirror.url)))
+    assert mirror.requests[:2] == ["/train-images.gz"] * 2
+    assert (cache / "train-images").read_bytes() == IMAGES
+
+
+def test_nothing_unpickles():
+    """No pickle is imported, and no array file is loaded but with pickles forbidden."""
+    for path in Path(fnet.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
+                assert "allow_pickle=False" in map(ast.unparse, node.keywords), path
 
 
 # Places

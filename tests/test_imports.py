@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "fnet"
 ORDER = [
     "errors",
     "values",
+    "dtypes",
     "activations",
     "initializers",
     "contract",
@@ -55,6 +56,7 @@ ORDER = [
     "files.disk",
     "files.container",
     "files.trees",
+    "files.exported",
     "files.weights",
     "files.runs",
     "callbacks",

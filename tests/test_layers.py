@@ -405,6 +405,16 @@ def test_activations(function):
     close(apply(function, {}, x), FORMULAS[function.__name__](x))
 
 
+def test_activations_take_bytes_as_the_numbers_they_are():
+    x = np.array([[0, 1, 2, 200]], np.uint8)
+
+    @jax.jit
+    def each(x):
+        return {function.__name__: function(x) for function in ACTIVATIONS}
+
+    close(jax.tree.map(exact, each(x)), jax.tree.map(exact, each(x.astype(np.float32))))
+
+
 def test_slopes_are_finite_far_out():
     x = jnp.array([-1e4, -1e2, 0.0, 0.0, 0.0, 1.0, 1e2, 1e4])
     slope = jax.grad(lambda x, function: function(x).sum())

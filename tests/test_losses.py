@@ -490,16 +490,6 @@ ERRORS = [
         TypeError,
         "`loss` must be a function or one of 'binary_crossentropy', ",
     ),
-    (
-        lambda: fnet.train_step(NET, "huber", "accuracy"),
-        TypeError,
-        "`metrics` must be a list, got 'accuracy'. Write ['accuracy'].",
-    ),
-    (
-        lambda: fnet.train_step(NET, "huber", ["accuracy", fnet.accuracy]),
-        ValueError,
-        "`metrics` must have names of their own, got ['loss', 'accuracy', 'accuracy']. Rename",
-    ),
 ]
 
 

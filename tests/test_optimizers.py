@@ -372,9 +372,3 @@ def test_refuses_the_state_of_other_parameters():
     opt_state = fnet.momentum().init(PARAMS["inner"])
     with pytest.raises(TypeError, match=r"^momentum: `velocity` must be like `params`"):
         fnet.momentum().update(FIRST, opt_state, PARAMS)
-
-
-def test_an_unknown_name_lists_the_known_ones(key):
-    known = "'adagrad', 'adam', 'adamw', 'lion', 'momentum', 'muon', 'rmsprop', 'sgd'"
-    with pytest.raises(ValueError, match=f"^`optimizer` must be .* {known}, got 'sdg'"):
-        fnet.train_state(fnet.dense(1), "sdg", key, (1,))

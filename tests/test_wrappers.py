@@ -378,7 +378,7 @@ BAD = {
         lambda: fnet.averaged_params(ADAM_STATE),
     ),
     "no axis of a wrapper": (
-        ValueError, r"^`rho` must be a hyperparameter of clipped, which has max_norm, "
+        ValueError, r"^`rho` must be a hyperparameter of clipped, got an axis beside max_norm, "
         r"learning_rate, beta\.",
         lambda: fnet.grid(rho=[0.5]).states(SMALL, fnet.clipped("momentum"), (4, 4)),
     ),
