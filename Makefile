@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: mnist examples test lint bench
+.PHONY: mnist examples test soak lint bench
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
@@ -15,6 +15,9 @@ examples: .venv/plot.installed  ## every program, its pictures, and the pages th
 
 test: .venv/test.installed  ## the tests and every example in the docstrings
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+soak: .venv/test.installed  ## faults in a row: kills, flipped bits, full disks; writes docs/reliability.md
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak --reliability docs/reliability.md $(ARGS)
 
 lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff format --check .
