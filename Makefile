@@ -16,8 +16,8 @@ examples: .venv/plot.installed  ## every program, its pictures, and the pages th
 test: .venv/test.installed  ## the tests and every example in the docstrings
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-soak: .venv/test.installed  ## the long tests that look for what is rare
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak $(ARGS)
+soak: .venv/test.installed  ## faults in a row: kills, flipped bits, full disks; writes docs/reliability.md
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak --reliability docs/reliability.md $(ARGS)
 
 lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff format --check .

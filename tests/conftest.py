@@ -1,10 +1,12 @@
-"""Strict rules for every test, and a key whose seed is printed where a test fails."""
+"""Strict rules for every test, a key whose seed is printed where a test fails, and figures."""
 
 import gc
+import pathlib
 import zlib
 
 import jax
 import pytest
+from reliability import page, table
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -37,3 +39,27 @@ def compilations():
     listening.append([])
     yield listening[-1]
     listening.pop()
+
+
+@pytest.fixture
+def figures(record_property):
+    """`figures(what, outcome)`: a row of the table at the end of `make soak`."""
+    return lambda what, outcome: record_property("figure", (what, outcome))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", type=pathlib.Path, help="where to write the figures")
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
+    passed = sorted(terminalreporter.getreports("passed"), key=lambda report: report.nodeid)
+    rows = [
+        value for report in passed for name, value in report.user_properties if name == "figure"
+    ]
+    if rows:
+        terminalreporter.section("reliability")
+        terminalreporter.write_line(table(rows))
+    path = config.getoption("reliability", None)
+    if path and rows and exitstatus == pytest.ExitCode.OK:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(page(rows))

@@ -59,6 +59,7 @@ ORDER = [
     "files.exported",
     "files.weights",
     "files.runs",
+    "files.checkpoints",
     "callbacks",
     "progress",
     "sources",

@@ -48,7 +48,19 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 class CorruptFileError(ValueError):
-    """A file that is damaged, or not of the kind that was asked for."""
+    """A file that is damaged, or not of the kind that was asked for.
+
+    Example:
+        >>> import os, tempfile, fnet
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+        >>> fnet.save_weights(path, {"kernel": 1.0})
+        >>> os.truncate(path, 200)
+        >>> try:
+        ...     fnet.load_weights(path)
+        ... except fnet.CorruptFileError:
+        ...     print("another copy, please")
+        another copy, please
+    """
 
 
 def write_tensors(
