@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: mnist examples test lint bench
+.PHONY: mnist examples test soak lint bench
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
@@ -15,6 +15,9 @@ examples: .venv/plot.installed  ## every program, its pictures, and the pages th
 
 test: .venv/test.installed  ## the tests and every example in the docstrings
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+soak: .venv/test.installed  ## the long tests that look for what is rare
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak $(ARGS)
 
 lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff format --check .

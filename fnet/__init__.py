@@ -37,6 +37,8 @@ from .contract import layer as layer
 from .convolution import conv as conv
 from .data import batches as batches, index_shuffle as index_shuffle
 from .embedding import embedding as embedding
+from .files.keras import load_keras as load_keras, save_keras as save_keras
+from .files.torch import load_torch as load_torch, save_torch as save_torch
 from .fitting import fit as fit
 from .inference import (
     evaluate as evaluate,
