@@ -5,6 +5,8 @@ import zlib
 import jax
 import pytest
 
+collect_ignore = ["data/foreign/make.py"]  # a program, which needs keras and torch
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
