@@ -70,6 +70,17 @@ def damaged(bit):
     return bytes(data)
 
 
+@pytest.mark.soak
+def test_damage_in_a_row(figures):
+    bits, kilobytes = np.random.default_rng(1).integers(0, 8 * len(BLOB), 1000), len(BLOB) // 1024
+    for data in [*map(damaged, bits.tolist()), *(BLOB[: 1024 * n] for n in range(kilobytes + 1))]:
+        with pytest.raises(CorruptFileError):
+            fnet.load_exported(data)
+    figures("an exported program with one bit flipped, anywhere", "1,000 of 1,000 refused")
+    count = f"{kilobytes + 1:,} of {kilobytes + 1:,} refused"
+    figures("an exported program cut at every KiB", count)
+
+
 def test_every_flipped_bit_is_noticed():
     head = 8 * exported.HEADER.size
     others = np.random.default_rng(0).choice(np.arange(head, 8 * len(BLOB)), 1000 - head, False)
