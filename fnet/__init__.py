@@ -41,6 +41,7 @@ from .files.checkpoints import Checkpoints as Checkpoints
 from .files.container import CorruptFileError as CorruptFileError
 from .files.exported import export as export, load_exported as load_exported
 from .files.keras import load_keras as load_keras, save_keras as save_keras
+from .files.orbax import OrbaxCheckpoints as OrbaxCheckpoints
 from .files.runs import load as load, save as save
 from .files.torch import load_torch as load_torch, save_torch as save_torch
 from .files.weights import load_weights as load_weights, save_weights as save_weights

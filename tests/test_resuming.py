@@ -43,10 +43,10 @@ class Signalling:
     step: int
     number: int = signal.SIGINT
 
-    def into(self, directory, **options) -> fnet.Checkpoints:
+    def into(self, directory, kind=fnet.Checkpoints, **options) -> fnet.Checkpoints:
         outer = self
 
-        class Checkpoints(fnet.Checkpoints):
+        class Checkpoints(kind):
             def write(self, state, extra):
                 super().write(state, extra)
                 if int(state.step) == outer.step:

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from ..checks import check_count
 from ..state import TrainState
 from .container import CorruptFileError
 from .runs import read_run, write_run
 from .trees import named, nested
-
-SUFFIX = ".safetensors"
 
 Extra = dict[str, Any]  # a nested dict of arrays: what `fit` adds to the state
 
@@ -54,6 +54,8 @@ class Checkpoints:
         (3, (3,))
     """
 
+    suffix = ".safetensors"
+
     def __init__(
         self, directory: str | os.PathLike[str], *, keep: int = 3, every: int | None = None
     ):
@@ -62,7 +64,9 @@ class Checkpoints:
         self.every = None if every is None else check_count("every", every)
 
     def __repr__(self) -> str:
-        return f"Checkpoints({str(self.directory)!r}, keep={self.keep}, every={self.every})"
+        return (
+            f"{type(self).__name__}({str(self.directory)!r}, keep={self.keep}, every={self.every})"
+        )
 
     def __call__(self, epoch: int, state: TrainState, logs: Any = None) -> None:
         with self.locked():
@@ -70,13 +74,13 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of which there are files, in order."""
-        paths = self.directory.glob(f"step-*{SUFFIX}")
-        names = (path.name for path in paths if path.is_file())
-        numbers = (name.removeprefix("step-").removesuffix(SUFFIX) for name in names)
+        paths = self.directory.glob(f"step-*{self.suffix}")
+        names = (path.name for path in paths if self.is_one(path))
+        numbers = (name.removeprefix("step-").removesuffix(self.suffix) for name in names)
         return sorted(int(number) for number in numbers if number.isdecimal())
 
     def path(self, step: int) -> Path:
-        return self.directory / f"step-{step}{SUFFIX}"
+        return self.directory / f"step-{step}{self.suffix}"
 
     def latest(self, like: TrainState) -> TrainState | None:
         """The newest state that is good, in the form of `like`, or None where there is none.
@@ -106,10 +110,19 @@ class Checkpoints:
     def write(self, state: TrainState, extra: Extra) -> None:
         """Save, and delete what is old by then."""
         step = int(state.step)
-        write_run(self.path(step), state, named(extra), {})
+        self.put(self.path(step), state, extra)
         older = [number for number in self.steps() if number <= step]
         for number in older[: -self.keep]:
-            self.path(number).unlink(missing_ok=True)
+            self.delete(self.path(number))
+
+    def put(self, path: Path, state: TrainState, extra: Extra) -> None:
+        write_run(path, state, named(extra), {})
+
+    def is_one(self, path: Path) -> bool:
+        return path.is_file()
+
+    def delete(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -147,6 +160,8 @@ class Saver:
     def save(self, state: TrainState, extra: Extra) -> None:
         self.wait()
         self.going = self.thread.submit(self.checkpoints.write, state, extra)
+        if jax.process_count() > 1:  # what all processes compute, they must compute in one order
+            self.wait()
 
     def wait(self) -> None:
         going, self.going = self.going, None

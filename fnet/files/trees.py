@@ -105,7 +105,17 @@ def restored(tensors: Mapping[str, np.ndarray], like: Tree, what: str) -> Tree:
         TypeError: names or dtypes that differ; every difference is listed.
         ValueError: the same where only shapes differ.
     """
-    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    leaves = check_same(tensors, like, what)
+    built_leaves = [built(tensors[name], leaf) for name, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), built_leaves)
+
+
+def check_same(tensors: Mapping[str, Any], like: Tree, what: str) -> dict[str, Any]:
+    """The leaves of `like` by name, if the tensors, or what they are to be, may take their place.
+
+    Raises: as `restored`.
+    """
+    paths = jax.tree_util.tree_leaves_with_path(like)
     leaves = {name_of(path, leaf): leaf for path, leaf in paths}
     trees = [f"{name!r} is missing" for name in leaves.keys() - tensors.keys()]
     trees += [f"{name!r} is too much" for name in tensors.keys() - leaves.keys()]
@@ -123,7 +133,7 @@ def restored(tensors: Mapping[str, np.ndarray], like: Tree, what: str) -> Tree:
             f"{what} must hold the arrays of `like`, got differences: "
             f"{'; '.join(sorted(trees + shapes))}. Build `like` as what was saved was built."
         )
-    return jax.tree.unflatten(structure, [built(tensors[name], leaves[name]) for name in leaves])
+    return leaves
 
 
 def plain(leaf: Any) -> Any:
