@@ -12,6 +12,7 @@ from bench.parts import (
     imports,
     inference,
     many,
+    saving,
     small,
     update,
 )
@@ -24,6 +25,7 @@ PARTS: dict[str, ModuleType] = {
     "update": update,
     "import": imports,
     "many": many,
+    "saving": saving,
     "accelerator": accelerator,
 }
 

@@ -13,6 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from io import BufferedReader
 from typing import Any, NoReturn
 
@@ -86,7 +87,12 @@ def write_tensors(
             "shape": list(tensor.shape),
             "data_offsets": [end, end := end + len(data)],
         }
-    marks = {"digest": ZEROS, "fnet": FORMAT, "sha256": json.dumps(sums)}
+    marks = {
+        "digest": ZEROS,
+        "fnet": FORMAT,
+        "version": version("fnet"),
+        "sha256": json.dumps(sums),
+    }
     header["__metadata__"] = {**marks, **metadata}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
