@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: mnist examples test soak lint bench
+.PHONY: mnist examples distributed test soak lint bench
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
@@ -12,6 +12,13 @@ examples: .venv/plot.installed  ## every program, its pictures, and the pages th
 	cd examples/gallery && for program in ../*.py index.py; do \
 		echo "$$program"; ../../$(BIN)/python "$$program" || exit 1; \
 	done
+
+distributed: .venv/plot.installed  ## the main job on one process, then on two that share it
+	$(BIN)/python examples/distributed.py $(ARGS)
+	for process in 1 0; do \
+		$(BIN)/python examples/distributed.py \
+			--coordinator 127.0.0.1:7654 --processes 2 --process $$process $(ARGS) & \
+	done; wait
 
 test: .venv/test.installed  ## the tests and every example in the docstrings
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -46,6 +46,7 @@ from .files.runs import load as load, save as save
 from .files.torch import load_torch as load_torch, save_torch as save_torch
 from .files.weights import load_weights as load_weights, save_weights as save_weights
 from .fitting import fit as fit
+from .hosts import host_batches as host_batches, replicated as replicated
 from .inference import (
     evaluate as evaluate,
     predict as predict,

@@ -13,6 +13,7 @@ from .callbacks import STOP
 from .checks import check_batch_size, check_count, check_data, check_finite, check_split
 from .contract import Layer
 from .files.checkpoints import Checkpoints, saving
+from .hosts import noting_lost_peers
 from .inference import compiled_means
 from .interruption import Interruption, interruptible
 from .journal import Journal
@@ -145,9 +146,15 @@ def fit(
             for callback in callbacks:
                 getattr(callback, "resume", lambda history: None)(journal.history)
         try:
-            run_epochs(goal, source, journal, epochs, validation, callbacks, progress, interrupted)
-        finally:
-            journal.save()
+            with noting_lost_peers():
+                run_epochs(
+                    goal, source, journal, epochs, validation, callbacks, progress, interrupted
+                )
+        except BaseException:
+            if jax.process_count() == 1:  # of many, the others may not come here
+                journal.save()
+            raise
+        journal.save()
     at = journal.at
     if interrupted.number == signal.SIGTERM:
         print(f"fit: SIGTERM after step {int(at.state.step)}; {journal.saved}", file=sys.stderr)

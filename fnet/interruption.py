@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jax
+
+from .hosts import preempted
+
 
 class Interruption:
-    """Whether a signal came, and which."""
+    """Whether a signal came, and which; of many processes, to any, and all learn it at once."""
 
     number: int | None = None
+    asked = 0
 
     def __call__(self) -> bool:
+        if self.number is None and jax.process_count() > 1:
+            self.asked += 1
+            if preempted(self.asked):
+                self.number = signal.SIGTERM
         return self.number is not None
 
 
@@ -20,7 +29,8 @@ class Interruption:
 def interruptible(terminable: bool) -> Iterator[Interruption]:
     """The first Ctrl-C is only noted, so that no call is cut off with the state inside.
 
-    So is SIGTERM where it is wanted; after either the next one does what it always did.
+    So is SIGTERM where it is wanted; after either the next one does what it always did. Of many
+    processes none may stop alone: SIGTERM is left to JAX, which tells them, and Ctrl-C raises.
     """
     interruption = Interruption()
     previous: dict[int, Any] = {}
@@ -33,7 +43,8 @@ def interruptible(terminable: bool) -> Iterator[Interruption]:
         interruption.number = number
         restore()
 
-    if threading.current_thread() is threading.main_thread():
+    alone = jax.process_count() == 1
+    if alone and threading.current_thread() is threading.main_thread():
         for wanted in (signal.SIGINT, signal.SIGTERM) if terminable else (signal.SIGINT,):
             handler = signal.getsignal(wanted)
             if handler not in (signal.SIG_IGN, None):  # as Ctrl-C is for a job in the background

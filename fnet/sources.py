@@ -18,11 +18,13 @@ import numpy as np
 from .checks import check_data, check_finite
 from .data import epoch_order
 from .diagnosis import explain, finite_leaves
+from .hosts import HostBatches, as_first
 from .objective import Batch, Objective
 from .running import Logs, Tally, empty_tally, recorded, run_steps, step, tallied
 from .state import TrainState
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
+STEPS_TOGETHER = 32  # between two looks where there are many processes
 
 Run = tuple[TrainState, Tally]
 
@@ -116,7 +118,8 @@ class Arrays(Source):
             run, flags = self.call(epoch, at.steps, end, at)
             if held((at.state, at.tally), flags):
                 at = at.after(run, steps, min(end * self.batch_size, self.samples) - at.samples)
-                if time.monotonic() - began < CALL_SECONDS and steps == self.steps_a_call:
+                quick = as_first(time.monotonic() - began < CALL_SECONDS)
+                if quick and steps == self.steps_a_call:
                     self.steps_a_call *= 2
             while at.steps < end and not at.failure:
                 run, flags = self.call(epoch, at.steps, at.steps + 1, at)
@@ -178,14 +181,16 @@ class Batches(Source):
         # Looking at a step waits for the device, which is to run ahead: so not at every one.
         run, recent, looked = without_record(at), [], time.monotonic()
         try:
-            for number, batch in enumerate(self.given(), 1):
+            for number, batch in enumerate(self.given(at), 1):
                 if number <= at.steps:
                     continue  # it was taken before this run was resumed
                 batch = jax.tree.map(jnp.asarray, self.check(number, at.state, batch))
                 run, logs = batch_step(self.goal, *run, batch)
                 recent.append((batch, logs))
-                late = time.monotonic() - looked > CALL_SECONDS
-                if late or number == self.due(at) or stop():
+                stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
+                if jax.process_count() > 1:  # which look at the same steps, or wait for ever
+                    late = len(recent) == STEPS_TOGETHER
+                if stopped or late or number == self.due(at):
                     at, recent = self.look(at, run, recent), []
                     yield at
                     if at.failure or stop():
@@ -200,8 +205,8 @@ class Batches(Source):
         elif not at.steps:
             raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
 
-    def given(self) -> Iterator[Any]:
-        batches, number = iter(self.batches), 0
+    def given(self, at: Position) -> Iterator[Any]:
+        batches, number = self.begun(at), 0
         while True:
             number += 1
             try:
@@ -212,6 +217,11 @@ class Batches(Source):
                 error.add_note(f"raised by `data` in place of batch {number} of the epoch")
                 raise
             yield batch
+
+    def begun(self, at: Position) -> Iterator[Any]:
+        if not isinstance(self.batches, HostBatches):
+            return iter(self.batches)
+        return self.batches.epoch((int(at.state.step) - at.steps) // len(self.batches))
 
     def look(self, at: Position, run: Run, recent: list[tuple[Batch, Logs]]) -> Position:
         """The position after these batches; a step at a time if they left what is not finite."""
