@@ -69,6 +69,8 @@ ORDER = [
     "callbacks",
     "progress",
     "sources",
+    "tables",
+    "rows",
     "interruption",
     "journal",
     "fitting",
