@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
 
 
 class Rows(Numbered):
-    """A table that is read while it trains: a chunk in use, and the next on its way."""
+    """A table that is read while it trains: a chunk in use, and the next, twice as long, coming."""
 
     def __init__(
         self,
@@ -72,7 +72,8 @@ class Rows(Numbered):
         if self.chunk is None or at.steps == self.chunk.stop:
             self.chunk = None  # before the one after the next is read: two are enough
             try:
-                coming = self.coming or self.submit(at.state.key, epoch, at.steps)
+                few = max(self.steps_a_chunk // 16, 1)  # since the device waits for the first one
+                coming = self.coming or self.submit(at.state.key, epoch, at.steps, few)
                 self.chunk = coming.result()
             except Exception as error:
                 error.add_note(
@@ -88,11 +89,12 @@ class Rows(Numbered):
             failed: Future[Chunk] = Future()
             failed.set_exception(chunk.error)
             return failed
-        return self.submit(key, epoch, chunk.stop) if chunk.stop < self.steps else None
+        twice = 2 * (chunk.stop - chunk.start)
+        return self.submit(key, epoch, chunk.stop, twice) if chunk.stop < self.steps else None
 
-    def submit(self, key: jax.Array, epoch: int, start: int) -> Future[Chunk]:
+    def submit(self, key: jax.Array, epoch: int, start: int, steps: int) -> Future[Chunk]:
         """Read the chunk that starts here, whose order the device gives before it is busy."""
-        stop = min(start + self.steps_a_chunk, self.steps)
+        stop = min(start + min(steps, self.steps_a_chunk), self.steps)
         rows = start * self.batch_size + np.arange(self.steps_a_chunk * self.batch_size)
         rows = np.minimum(rows, self.samples - 1)
         if self.shuffle:

@@ -225,7 +225,7 @@ def failing(number, result):
 
 
 BATCHES = list(fnet.batches((X, np.arange(50)), 8, key=BEGUN.key))
-STEP = 3  # the second of its chunk
+STEP = 4  # the second of its chunk, since the first chunk is one step
 BAD = int(BATCHES[STEP][1][5])
 FIRST = ", ".join(map(str, BATCHES[STEP][1][:3].tolist()))
 NAN = np.where(np.arange(50) == BAD, np.nan, 1.0).astype(np.float32)[:, None, None]
