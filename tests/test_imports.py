@@ -72,6 +72,8 @@ ORDER = [
     "callbacks",
     "progress",
     "sources",
+    "tables",
+    "rows",
     "interruption",
     "journal",
     "fitting",
