@@ -36,6 +36,7 @@ from .combinators import (
 from .contract import layer as layer
 from .convolution import conv as conv
 from .data import batches as batches, index_shuffle as index_shuffle
+from .devices import shardings as shardings
 from .embedding import embedding as embedding
 from .files.checkpoints import Checkpoints as Checkpoints
 from .files.container import CorruptFileError as CorruptFileError

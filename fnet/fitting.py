@@ -4,14 +4,16 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .callbacks import STOP
 from .checks import check_batch_size, check_count, check_data, check_finite, check_split
 from .contract import Layer
+from .devices import devices_of
 from .files.checkpoints import Checkpoints, saving
 from .inference import compiled_means
 from .interruption import Interruption, interruptible
@@ -49,6 +51,8 @@ def fit(
     on_nan: Literal["raise", "stop", "skip"] = "stop",
     callbacks: Sequence[Callback] = (),
     resume: Literal["auto"] | None = None,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
     progress: bool = True,
 ) -> tuple[TrainState, History]:
     """The run of `train`, bit for bit, with its progress shown and its end in your hands.
@@ -93,6 +97,8 @@ def fit(
             returns `fnet.STOP` ends the run. One that remembers has a `resume(history)` besides.
         resume: "auto" goes on from the newest checkpoint, or starts where there is none. All other
             arguments are to be what they were, but for `epochs`, which may be more.
+        mesh, shardings: the devices to train on, as for `train`. A run that was saved on some goes
+            on on any others.
         progress: whether to show a line an epoch.
 
     Returns:
@@ -122,6 +128,7 @@ def fit(
     """
     goal = objective(net, loss, metrics, record, every, compute_dtype)
     state = check_state(state)
+    goal = replace(goal, devices=devices_of(net, state.params, mesh, shardings))
     epochs = check_count("epochs", epochs)
     check_choice("on_nan", on_nan, "stop", "raise", "skip")
     checkpoints, callbacks = check_callbacks(callbacks, resume)
@@ -135,6 +142,7 @@ def fit(
     if validation is not None:
         validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
+    state = goal.devices.place(state)
     how = goal, on_nan == "skip", checkpoints and checkpoints.every
     about: dict[str, Any] = {"first_step": state.step, "key": jax.random.key_data(state.key)}
     if table is not None:
@@ -147,10 +155,10 @@ def fit(
         batch_size = check_batch_size(batch_size, arrays[0])
         output = check_trainable("data", goal, state, arrays, batch_size)
         arrays = with_class_weight(arrays, class_weight, output.shape[-1] if output.ndim > 1 else 1)
-        source = Arrays(jax.tree.map(jnp.asarray, arrays), batch_size, shuffle, *how)
+        source = Arrays(goal.devices.copied(arrays), batch_size, shuffle, *how)
     if isinstance(source, Numbered):
         about |= {name: getattr(source, name) for name in ("samples", "batch_size", "shuffle")}
-    validation = jax.tree.map(jnp.asarray, validation)
+    validation = goal.devices.copied(validation)
     names = log_names(goal, validation) + ["skipped"] * (on_nan == "skip")
 
     with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:

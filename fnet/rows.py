@@ -118,7 +118,7 @@ class Rows(Numbered):
                 buffer[first : first + length] = array
             if self.ended.is_set():
                 break
-        return Chunk(jax.block_until_ready(jax.device_put(buffers)), start, stop, error)
+        return Chunk(jax.block_until_ready(self.goal.devices.copied(buffers)), start, stop, error)
 
     def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
         """A batch of good values; if there are others, the row that they are in is named."""

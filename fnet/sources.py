@@ -205,7 +205,7 @@ class Batches(Source):
             for number, batch in enumerate(self.given(), 1):
                 if number <= at.steps:
                     continue  # it was taken before this run was resumed
-                batch = jax.tree.map(jnp.asarray, self.check(number, at.state, batch))
+                batch = self.goal.devices.spread(self.check(number, at.state, batch))
                 run, logs = batch_step(self.goal, *run, batch)
                 recent.append((batch, logs))
                 late = time.monotonic() - looked > CALL_SECONDS

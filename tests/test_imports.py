@@ -33,6 +33,7 @@ ORDER = [
     "metrics",
     "checks",
     "series",
+    "devices",
     "objective",
     "hyperparameters",
     "schedules",

@@ -220,18 +220,21 @@ def test_a_folder_has_one_writer(tmp_path):
 
 def test_a_disk_that_fails_ends_nothing(tmp_path):
     """A limit on the size of files stands for it."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    checkpoints = fnet.OrbaxCheckpoints(tmp_path)
 
-    def limit(epoch, state, logs):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits[0] if epoch else 100, limits[1]))
+    class Limited(fnet.OrbaxCheckpoints):
+        def put(self, path, state, extra):
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            smallest = 100 if state.step == 7 else limits[0]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (smallest, limits[1]))
+            try:
+                super().put(path, state, extra)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
+    checkpoints = Limited(tmp_path)
     words = r"could not be written, and training goes on: .*step-7` must be written as a whole"
-    try:
-        with pytest.warns(RuntimeWarning, match=words):
-            state, _ = fnet.fit(classifier(), begun(), DATA, callbacks=[limit, checkpoints], **RUN)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with pytest.warns(RuntimeWarning, match=words):
+        state, _ = fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], **RUN)
     assert state.step == 21
     assert checkpoints.steps() == [14, 21]
 
