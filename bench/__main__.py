@@ -24,6 +24,7 @@ def main() -> None:
     add("--epochs", type=int, default=EPOCHS, help="of the headline job, 2 or more; %(default)s")
     add("--only", nargs="+", default=(), metavar="NAME", help="contenders of the headline")
     add("--quick", action="store_true", help="try few sizes of everything")
+    add("--gigabytes", type=float, default=10.0, help="of streaming, on the disk; %(default)s")
     add("--anywhere", action="store_true", help="the accelerator's part on any device, for a trial")
     add("--out", type=Path, default=Path(__file__).parent, help="where the files go")
     given = parser.parse_args()
@@ -32,6 +33,8 @@ def main() -> None:
     if unknown := set(given.only) - {*headline.CONTENDERS}:
         contenders = ", ".join(map(repr, headline.CONTENDERS))
         parser.error(f"no contender is {', '.join(sorted(unknown))}; there are {contenders}")
+    if given.gigabytes <= 0:
+        parser.error("streaming needs some bytes: --gigabytes above 0")
     if given.rounds < 1 or given.epochs < 2:
         parser.error("it takes 1 round and 2 epochs at least, since the first epoch compiles")
 

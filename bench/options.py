@@ -13,6 +13,7 @@ class Options:
         epochs: of the headline job.
         only: the headline's contenders to run, all of them unless named.
         quick: whether growth, ensembles and updates try a few sizes only.
+        gigabytes: how much data streaming lays out on the disk.
         anywhere: whether the accelerator's part runs on whatever device there is.
         out: the folder of `results/` and `README.md`.
     """
@@ -21,5 +22,6 @@ class Options:
     epochs: int
     only: tuple[str, ...]
     quick: bool
+    gigabytes: float
     anywhere: bool
     out: Path

@@ -14,6 +14,7 @@ from bench.parts import (
     many,
     saving,
     small,
+    streaming,
     update,
 )
 
@@ -26,6 +27,7 @@ PARTS: dict[str, ModuleType] = {
     "import": imports,
     "many": many,
     "saving": saving,
+    "streaming": streaming,
     "accelerator": accelerator,
 }
 

@@ -53,7 +53,6 @@ def main() -> None:
     state = fnet.train_state(net, "rmsprop", jax.random.key(0), (28, 28))
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
     batches = fnet.host_batches(train, args.batch_size, mesh, key=state.key)
-    state = fnet.replicated(state, mesh)
 
     saving: dict[str, Any] = {}
     if args.checkpoints:
@@ -61,7 +60,7 @@ def main() -> None:
         saving = {"callbacks": [checkpoints], "resume": "auto"}
     try:
         state, _ = fnet.fit(
-            net, state, batches, epochs=args.epochs, progress=first, **goal, **saving
+            net, state, batches, epochs=args.epochs, mesh=mesh, progress=first, **goal, **saving
         )
     except jax.errors.JaxRuntimeError as error:
         print(f"process {jax.process_index()} stops: {error}", *error.__notes__, file=sys.stderr)

@@ -36,6 +36,7 @@ from .combinators import (
 from .contract import layer as layer
 from .convolution import conv as conv
 from .data import batches as batches, index_shuffle as index_shuffle
+from .devices import shardings as shardings
 from .embedding import embedding as embedding
 from .files.checkpoints import Checkpoints as Checkpoints
 from .files.container import CorruptFileError as CorruptFileError
@@ -46,7 +47,7 @@ from .files.runs import load as load, save as save
 from .files.torch import load_torch as load_torch, save_torch as save_torch
 from .files.weights import load_weights as load_weights, save_weights as save_weights
 from .fitting import fit as fit
-from .hosts import host_batches as host_batches, replicated as replicated
+from .hosts import host_batches as host_batches
 from .inference import (
     evaluate as evaluate,
     predict as predict,

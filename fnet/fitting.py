@@ -4,14 +4,16 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .callbacks import STOP
 from .checks import check_batch_size, check_count, check_data, check_finite, check_split
 from .contract import Layer
+from .devices import devices_of
 from .files.checkpoints import Checkpoints, saving
 from .hosts import noting_lost_peers
 from .inference import compiled_means
@@ -19,10 +21,12 @@ from .interruption import Interruption, interruptible
 from .journal import Journal
 from .objective import Batch, Loss, Objective, objective
 from .progress import Progress
+from .rows import Rows
 from .running import History, Logs, averages, log_names
 from .sample_weights import with_class_weight, with_sample_weight
-from .sources import Arrays, Batches, Source, is_batches
+from .sources import Arrays, Batches, Numbered, Source, is_batches
 from .state import TrainState, check_state
+from .tables import Table, is_table
 from .values import describe
 
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
@@ -31,7 +35,7 @@ Callback = Callable[[int, TrainState, dict[str, float]], Any]
 def fit(
     net: Layer,
     state: TrainState,
-    data: tuple[Any, ...] | Iterable[tuple[Any, ...]],
+    data: Any,
     *,
     loss: Loss | str,
     epochs: int = 1,
@@ -48,6 +52,8 @@ def fit(
     on_nan: Literal["raise", "stop", "skip"] = "stop",
     callbacks: Sequence[Callback] = (),
     resume: Literal["auto"] | None = None,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
     progress: bool = True,
 ) -> tuple[TrainState, History]:
     """The run of `train`, bit for bit, with its progress shown and its end in your hands.
@@ -61,7 +67,12 @@ def fit(
         state: where the run starts; it stays valid. A run goes on from the state it returns.
         data: `(x, y)`, arrays of the same length; or an iterable of such batches, gone through
             once an epoch, in its own order and batch sizes (each new size is compiled once). Each
-            may be `(x, y, weights)`, as for `train`.
+            may be `(x, y, weights)`, as for `train`. Data larger than the memory is read in a
+            thread beside the training, in the order and to the bits that it would have in memory:
+            `(x, y)` where one or both are `np.memmap`, an HDF5 dataset or an object with `len`
+            that gives the rows of a list of their numbers, `x[rows]`; or one object with `len`
+            that has no `__iter__` (or has `__getitems__`) and gives `(x, y)` of a list of rows,
+            `data[rows]`, or else of a single one, `data[row]`. Lists are in increasing order.
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name, as for `train_step`.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent, 1 for the
@@ -69,7 +80,7 @@ def fit(
         metrics: functions like `loss`, or their names.
         validation: `(x, y)` to evaluate after each epoch.
         validation_split: the last fraction of the data, before any shuffling, taken as
-            `validation` instead, in [0, 1).
+            `validation` instead, in [0, 1); it is read into memory.
         sample_weight: `(samples,)`, what the loss of each sample is multiplied with; the mean is
             still over the number of samples, as Keras has it. `validation_split` splits it too.
         class_weight: from a class to the weight of its samples in training; a class that is left
@@ -87,6 +98,8 @@ def fit(
             returns `fnet.STOP` ends the run. One that remembers has a `resume(history)` besides.
         resume: "auto" goes on from the newest checkpoint, or starts where there is none. All other
             arguments are to be what they were, but for `epochs`, which may be more.
+        mesh, shardings: the devices to train on, as for `train`. A run that was saved on some goes
+            on on any others.
         progress: whether to show a line an epoch.
 
     Returns:
@@ -94,8 +107,9 @@ def fit(
 
     Raises:
         ValueError: as `train`, and inputs that are not finite, a split outside of [0, 1), weights
-            of another length, a weight of an unknown class, weights beside batches; a checkpoint
-            of another run, or one in the way of a new run.
+            of another length, a weight of an unknown class, weights beside batches; rows that are
+            missing or unlike the others; a checkpoint of another run, or one in the way of a new
+            run. What reading raises comes through, with a note of the rows and the step.
         TypeError: as `train`.
         FloatingPointError: a step that is not finite, with `on_nan="raise"`.
 
@@ -115,29 +129,37 @@ def fit(
     """
     goal = objective(net, loss, metrics, record, every, compute_dtype)
     state = check_state(state)
+    goal = replace(goal, devices=devices_of(net, state.params, mesh, shardings))
     epochs = check_count("epochs", epochs)
     check_choice("on_nan", on_nan, "stop", "raise", "skip")
     checkpoints, callbacks = check_callbacks(callbacks, resume)
-    arrays = None
-    if not is_batches(data):
+    arrays = table = None
+    if is_table(data):
+        table = Table(data, sample_weight)
+        validation = table.split(validation, validation_split)
+    elif not is_batches(data):
         arrays = with_sample_weight(check_data("`data`", data), sample_weight)
         arrays, validation = check_split(arrays, validation, validation_split)
     if validation is not None:
         validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
+    state = goal.devices.place(state)
     how = goal, on_nan == "skip", checkpoints and checkpoints.every
     about: dict[str, Any] = {"first_step": state.step, "key": jax.random.key_data(state.key)}
-    if arrays is None:
+    if table is not None:
+        source: Source = Rows(table, state, class_weight, batch_size, shuffle, *how)
+    elif arrays is None:
         check_batches(data, epochs, validation_split)
         refuse_weights(sample_weight=sample_weight, class_weight=class_weight)
-        source: Source = Batches(data, *how)
+        source = Batches(data, *how)
     else:
         batch_size = check_batch_size(batch_size, arrays[0])
         output = check_trainable("data", goal, state, arrays, batch_size)
         arrays = with_class_weight(arrays, class_weight, output.shape[-1] if output.ndim > 1 else 1)
-        source = Arrays(jax.tree.map(jnp.asarray, arrays), batch_size, shuffle, *how)
-        about |= {"samples": len(arrays[0]), "batch_size": batch_size, "shuffle": shuffle}
-    validation = jax.tree.map(jnp.asarray, validation)
+        source = Arrays(goal.devices.copied(arrays), batch_size, shuffle, *how)
+    if isinstance(source, Numbered):
+        about |= {name: getattr(source, name) for name in ("samples", "batch_size", "shuffle")}
+    validation = goal.devices.copied(validation)
     names = log_names(goal, validation) + ["skipped"] * (on_nan == "skip")
 
     with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:

@@ -8,38 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .checks import check_batch_size, check_data, check_finite
-from .contract import Tree
 from .data import epoch_order
-from .values import describe
-
-
-def replicated(tree: Tree, mesh: Mesh) -> Tree:
-    """A copy of each leaf on each device of a mesh, those of other processes too.
-
-    Args:
-        tree: such as a TrainState, the same in all processes.
-        mesh: devices under named axes.
-
-    Example:
-        >>> import jax, fnet
-        >>> mesh = jax.make_mesh((jax.device_count(),), ("data",))
-        >>> state = fnet.train_state(fnet.dense(1), "sgd", jax.random.key(0), (2,))
-        >>> state = fnet.replicated(state, mesh)
-    """
-    sharding = NamedSharding(by_compiler(mesh), PartitionSpec())
-
-    def put(leaf: Any) -> Any:
-        if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
-            data = put(jax.random.key_data(leaf))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        weak = getattr(leaf, "weak_type", False) and not leaf.ndim
-        # What lies on a device already is not sent to other processes.
-        return jax.device_put(leaf.item() if weak else np.asarray(leaf), sharding)
-
-    return jax.tree.map(put, tree)
+from .devices import DATA, check_mesh
 
 
 def host_batches(
@@ -69,13 +42,8 @@ def host_batches(
         >>> [x.tolist() for x, y in fnet.host_batches((x, x), 2, mesh)]
         [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
-    if "data" not in getattr(mesh, "shape", {}):
-        raise ValueError(
-            f"`mesh` must be a mesh with an axis 'data', got {describe(mesh)}. Make it with "
-            f'jax.make_mesh((jax.device_count(),), ("data",)).'
-        )
     data = check_data("`data`", data)
-    return HostBatches(data, check_batch_size(batch_size, data[0]), by_compiler(mesh), key)
+    return HostBatches(data, check_batch_size(batch_size, data[0]), check_mesh(mesh), key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +70,8 @@ class HostBatches:
         for start in range(0, size, self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, size))
             rows = rows if order is None else order[rows]
-            divides = len(rows) % self.mesh.shape["data"] == 0
-            sharding = NamedSharding(self.mesh, PartitionSpec("data" if divides else None))
+            divides = len(rows) % self.mesh.shape[DATA] == 0
+            sharding = NamedSharding(self.mesh, PartitionSpec(DATA if divides else None))
             yield tuple(lying(array, rows, sharding) for array in self.data)
 
 
@@ -116,11 +84,6 @@ def lying(array: Any, rows: np.ndarray, sharding: NamedSharding) -> jax.Array:
         return read
 
     return jax.make_array_from_callback((len(rows), *array.shape[1:]), sharding, part)
-
-
-def by_compiler(mesh: Mesh) -> Mesh:
-    """The same devices, without sharding in types: jax.make_mesh has that unless told."""
-    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
 
 
 def leads() -> bool:

@@ -1,15 +1,18 @@
 """Evaluating and predicting, a batch at a time in one compiled program."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .checks import check_batch_size, check_data
 from .contract import Layer, Tree, as_layer
 from .data import map_batches
+from .devices import Devices, devices_of
 from .model import apply
 from .objective import Loss, Objective, objective
 from .state import TrainState
@@ -21,8 +24,9 @@ def means(
     goal: Objective, params: Tree, model_state: Tree, data: Any, batch_size: int = BATCH_SIZE
 ) -> dict[str, jax.Array]:
     """Loss and metrics averaged over all samples; pure."""
+    spread = goal.devices.spread
     values = map_batches(
-        lambda batch: goal.evaluate(params, model_state, batch)[1], data, batch_size
+        lambda batch: goal.evaluate(params, model_state, spread(batch))[1], data, batch_size
     )
     return {name: value.mean() for name, value in values.items()}
 
@@ -30,11 +34,14 @@ def means(
 compiled_means = jax.jit(means, static_argnames=("goal", "batch_size"))
 
 
-@partial(jax.jit, static_argnames=("net", "batch_size"))
+@partial(jax.jit, static_argnames=("net", "batch_size", "devices"))
 def outputs(
-    net: Layer, params: Tree, model_state: Tree, x: jax.Array, batch_size: int
+    net: Layer, params: Tree, model_state: Tree, x: jax.Array, batch_size: int, devices: Devices
 ) -> jax.Array:
-    return map_batches(lambda x: apply(net, params, x, model_state), x, batch_size)
+    def output(x: jax.Array) -> jax.Array:
+        return apply(net, params, devices.spread(x), model_state)
+
+    return devices.copied(map_batches(output, x, batch_size))
 
 
 def evaluate(
@@ -45,6 +52,8 @@ def evaluate(
     loss: Loss | str,
     metrics: Sequence[Loss | str] = (),
     batch_size: int = BATCH_SIZE,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
 ) -> dict[str, float]:
     """Loss and metrics at inference, averaged over all samples.
 
@@ -55,13 +64,16 @@ def evaluate(
         loss: `loss(y_true, y_pred) -> (batch,)`, or its name.
         metrics: functions like `loss`, or their names.
         batch_size: samples computed at once; the result does not depend on it but for rounding.
+        mesh, shardings: the devices to compute on, as for `train`; unless given, those on which
+            the parameters lie already.
 
     Returns:
         `loss` and each metric, as floats.
 
     Raises:
-        ValueError: empty data, lengths or shapes that do not fit, labels out of range.
-        TypeError: the parameters of another model.
+        ValueError: empty data, lengths or shapes that do not fit, labels out of range; a mesh or
+            shardings as for `train`.
+        TypeError: the parameters of another model; a mesh or shardings as for `train`.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -73,13 +85,21 @@ def evaluate(
     """
     goal, (params, model_state) = objective(net, loss, metrics), trees(state)
     data, batch_size = check_data("`data`", data), check_batch_size(batch_size, data[0])
+    devices = devices_of(net, params, mesh, shardings)
     goal.check(params, model_state, data, batch_size)
-    logs = compiled_means(goal, params, model_state, jax.tree.map(jnp.asarray, data), batch_size)
+    goal, trees_there = replace(goal, devices=devices), placed(devices, params, model_state)
+    logs = compiled_means(goal, *trees_there, devices.copied(data), batch_size)
     return {name: float(logs[name]) for name in goal.names}  # jit sorts the keys
 
 
 def predict(
-    net: Layer, state: TrainState | Tree, x: Any, batch_size: int = BATCH_SIZE
+    net: Layer,
+    state: TrainState | Tree,
+    x: Any,
+    batch_size: int = BATCH_SIZE,
+    *,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
 ) -> jax.Array:
     """The model's output at inference for any number of samples, a batch at a time; pure.
 
@@ -88,13 +108,15 @@ def predict(
         state: a TrainState, or the parameters alone.
         x: `(samples, *in_shape)`.
         batch_size: samples computed at once.
+        mesh, shardings: the devices to compute on, as for `evaluate`.
 
     Returns:
-        `(samples, *out_shape)`.
+        `(samples, *out_shape)`, on a mesh a copy on each device.
 
     Raises:
-        ValueError: empty data, or features that do not match the parameters.
-        TypeError: the parameters of another model.
+        ValueError: empty data, or features that do not match the parameters; a mesh or shardings
+            as for `train`.
+        TypeError: the parameters of another model; a mesh or shardings as for `train`.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -105,16 +127,24 @@ def predict(
     """
     net, (params, model_state) = as_layer(net, "net"), trees(state)
     batch_size = check_batch_size(batch_size, x)
-    return outputs(net, params, model_state, jnp.asarray(x), batch_size)
+    devices = devices_of(net, params, mesh, shardings)
+    params, model_state = placed(devices, params, model_state)
+    return outputs(net, params, model_state, devices.copied(jnp.asarray(x)), batch_size, devices)
 
 
 def predict_classes(
-    net: Layer, state: TrainState | Tree, x: Any, batch_size: int = BATCH_SIZE
+    net: Layer,
+    state: TrainState | Tree,
+    x: Any,
+    batch_size: int = BATCH_SIZE,
+    *,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
 ) -> jax.Array:
     """The most probable class of each sample; for a single probability, whether it is above 0.5.
 
     Args:
-        net, state, x, batch_size: as for `predict`.
+        net, state, x, batch_size, mesh, shardings: as for `predict`.
 
     Returns:
         `(samples, ...)`, int32.
@@ -127,10 +157,15 @@ def predict_classes(
         >>> fnet.predict_classes(fnet.softmax, {}, jnp.array([[1.0, 2.0], [2.0, 1.0]]))
         Array([1, 0], dtype=int32)
     """
-    y = predict(net, state, x, batch_size)
+    y = predict(net, state, x, batch_size, mesh=mesh, shardings=shardings)
     return (y[..., 0] > 0.5).astype(int) if y.shape[-1] == 1 else y.argmax(-1)
 
 
 def trees(state: TrainState | Tree) -> tuple[Tree, Tree]:
     """Parameters and model state."""
     return (state.params, state.model_state) if isinstance(state, TrainState) else (state, {})
+
+
+def placed(devices: Devices, params: Tree, model_state: Tree) -> tuple[Tree, Tree]:
+    state = devices.place({"params": params, "model_state": model_state})
+    return state["params"], state["model_state"]

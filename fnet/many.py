@@ -1,14 +1,17 @@
 """Many runs in one program: ensembles and sweeps."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 
 from .contract import Layer
+from .devices import Devices, check_mesh, spread_members
 from .model import count_params
 from .objective import Loss, Objective, objective
 from .running import History, in_order, run
@@ -37,6 +40,7 @@ def train_many(
     every: int = 1,
     compute_dtype: Any = None,
     form: str | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, History]:
     """Many runs of `train` over the same data in one program, in the form that is fastest here.
 
@@ -52,13 +56,15 @@ def train_many(
             compute_dtype: as for `train`.
         form: `"vmap"`, `"map"` or `"unrolled"`; unless given, `"vmap"` on an accelerator, and on
             a CPU while the members have at most 500,000 parameters together; `"map"` otherwise.
+        mesh: devices, over whose axis "data" the members are dealt out, as many to each; their
+            form is `"vmap"`. The data has a copy on each device.
 
     Returns:
         The states after the runs and their histories, the members in front in both.
 
     Raises:
-        ValueError: states without members or of different numbers of them, an unknown form, or as
-            `train`.
+        ValueError: states without members or of different numbers of them, an unknown form, a
+            number of members that the mesh does not divide, or as `train`.
         TypeError: as `train`.
 
     Example:
@@ -77,8 +83,11 @@ def train_many(
     """
     goal = objective(net, loss, metrics, record, every, compute_dtype)
     states, member = check_states(states)
-    arguments = check_run(goal, member, data, validation, epochs, batch_size)
-    form = check_form(form) if form is not None else fastest_form(states)
+    form = check_form(form, mesh) if form is not None else fastest_form(states, mesh)
+    devices = Devices() if mesh is None else Devices(check_mesh(mesh))
+    states = spread_members(states, devices)
+    everywhere = replace(goal, devices=devices)
+    arguments = check_run(everywhere, member, data, validation, epochs, batch_size)
     states, history = run_many(goal, states, *arguments, shuffle, form)
     return states, in_order(goal, validation, history)
 
@@ -113,18 +122,23 @@ def unrolled(one: Callable[[TrainState], Any], states: TrainState) -> Any:
 FORMS: dict[str, Callable[..., Any]] = {"vmap": vmapped, "map": lax.map, "unrolled": unrolled}
 
 
-def check_form(form: str) -> str:
+def check_form(form: str, mesh: Mesh | None) -> str:
     if form not in FORMS:
         raise ValueError(
             f"`form` must be one of {', '.join(map(repr, FORMS))}, got {describe(form)}. "
             f"Leave it out for the fastest."
         )
+    if mesh is not None and form != "vmap":
+        raise ValueError(
+            f"`form` must be 'vmap' on a mesh, whose devices train at once, got {form!r}. "
+            f"Leave it out."
+        )
     return form
 
 
-def fastest_form(states: TrainState) -> str:
+def fastest_form(states: TrainState, mesh: Mesh | None = None) -> str:
     cached = count_params(states.params) <= CACHED
-    return "vmap" if cached or jax.default_backend() != "cpu" else "map"
+    return "vmap" if cached or mesh is not None or jax.default_backend() != "cpu" else "map"
 
 
 @partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle", "form"))

@@ -11,6 +11,7 @@ from .activations import sigmoid, softmax
 from .checks import check_count
 from .combinators import each_layer, sequential
 from .contract import Function, Layer, Tree, as_layer
+from .devices import Devices
 from .labels import check_labels
 from .losses import (
     LOSSES,
@@ -46,7 +47,8 @@ class Objective:
 
     `body` is the model up to the activation that its loss takes in, `activation` what turns the
     output of `body` into predictions. `record` names what is kept of every `every`-th step.
-    `compute_dtype` is that of the forward and the backward pass in training, unless it is None.
+    `compute_dtype` is that of the forward and the backward pass in training, unless it is None;
+    `devices` is where its arrays lie.
     """
 
     body: Layer
@@ -56,6 +58,7 @@ class Objective:
     record: tuple[str, ...] = ()
     every: int = 1
     compute_dtype: Any = None
+    devices: Devices = Devices()
 
     @property
     def names(self) -> list[str]:

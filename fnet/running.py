@@ -27,7 +27,7 @@ class Tally(NamedTuple):
 
 
 def step(goal: Objective, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
-    x, *targets = batch
+    state, (x, *targets) = goal.devices.place(state), goal.devices.spread(batch)
 
     def mean_loss(params: Any) -> tuple[jax.Array, Any]:
         key = jax.random.fold_in(state.key, state.step)
@@ -37,9 +37,8 @@ def step(goal: Objective, state: TrainState, batch: Batch) -> tuple[TrainState, 
 
     grads, (values, model_state) = jax.grad(mean_loss, has_aux=True)(state.params)
     params, opt_state = state.optimizer.update(grads, state.opt_state, state.params)
-    new = replace(
-        state, params=params, model_state=model_state, opt_state=opt_state, step=state.step + 1
-    )
+    changed = {"params": params, "model_state": model_state, "opt_state": opt_state}
+    new = replace(state, **goal.devices.place(changed), step=state.step + 1)
     logs = {name: value.mean() for name, value in values.items()}
     others = sorted(set(recorded(goal)) - logs.keys())
     return new, logs | {name: SERIES[name](state, grads, new) for name in others}
@@ -100,10 +99,12 @@ def run_steps(
         rows = index * batch_size + jnp.arange(length)
         if shuffle:
             rows = feistel(order, rows, size)
+        rows = goal.devices.copied(rows)  # all compute the order, so that none waits for another
         state, logs = step(goal, state, tuple(array[rows] for array in data))
         return state, tallied(goal, tally, index, length, logs)
 
-    return loop(start, stop, one_step, (state, tally))
+    state, tally = loop(start, stop, one_step, (state, tally))
+    return goal.devices.place(state), tally
 
 
 @partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle"))
@@ -136,7 +137,8 @@ def run(
 
     first = state.step // steps
     state, (logs, record) = scan(one_epoch, state, first + jnp.arange(epochs, dtype=first.dtype))
-    return state, logs | {"record": {name: series.ravel() for name, series in record.items()}}
+    record = {name: series.ravel() for name, series in record.items()}
+    return goal.devices.place(state), logs | {"record": record}
 
 
 def log_names(goal: Objective, validation: Any) -> list[str]:

@@ -89,13 +89,12 @@ class Source(abc.ABC):
         return at._replace(failure=explain(self.goal, at.state, batch()))
 
 
-class Arrays(Source):
-    """The whole of the data on the device, many steps a call."""
+class Numbered(Source):
+    """Samples that are known by number, so that the order is ours; many steps a call."""
 
-    def __init__(self, data: Batch, batch_size: int, shuffle: bool, *how: Any):
+    def __init__(self, samples: int, batch_size: int, shuffle: bool, *how: Any):
         super().__init__(*how)
-        self.data, self.batch_size, self.shuffle = data, batch_size, shuffle
-        self.samples = len(data[0])
+        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
         self.steps_a_call = 1
 
     @property
@@ -113,11 +112,13 @@ class Arrays(Source):
         while at.steps < self.steps and not at.failure:
             # A smaller last batch is a program of its own, which the first call need not wait for.
             last = whole if at.steps < whole else self.steps
+            last = min(last, self.ready(epoch, at))
             end = int(min(at.steps + self.steps_a_call, last, self.due(at)))
             began, steps = time.monotonic(), end - at.steps
             run, flags = self.call(epoch, at.steps, end, at)
             if held((at.state, at.tally), flags):
-                at = at.after(run, steps, min(end * self.batch_size, self.samples) - at.samples)
+                samples = sum(map(self.length, range(at.steps, end)))
+                at = at.after(run, steps, samples)
                 quick = as_first(time.monotonic() - began < CALL_SECONDS)
                 if quick and steps == self.steps_a_call:
                     self.steps_a_call *= 2
@@ -131,6 +132,29 @@ class Arrays(Source):
 
     def length(self, index: int) -> int:
         return min(self.batch_size, self.samples - index * self.batch_size)
+
+    @abc.abstractmethod
+    def ready(self, epoch: int, at: Position) -> int:
+        """The step up to which samples are at hand, of which there is at least one."""
+
+    @abc.abstractmethod
+    def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
+        """These steps, of one size."""
+
+    @abc.abstractmethod
+    def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
+        """That of one step."""
+
+
+class Arrays(Numbered):
+    """The whole of the data on the device."""
+
+    def __init__(self, data: Batch, *how: Any):
+        super().__init__(len(data[0]), *how)
+        self.data = data
+
+    def ready(self, epoch: int, at: Position) -> int:
+        return self.steps
 
     def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
         return array_steps(
@@ -184,7 +208,7 @@ class Batches(Source):
             for number, batch in enumerate(self.given(at), 1):
                 if number <= at.steps:
                     continue  # it was taken before this run was resumed
-                batch = jax.tree.map(jnp.asarray, self.check(number, at.state, batch))
+                batch = self.goal.devices.spread(self.check(number, at.state, batch))
                 run, logs = batch_step(self.goal, *run, batch)
                 recent.append((batch, logs))
                 stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS

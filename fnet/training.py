@@ -1,14 +1,15 @@
 """Training as a pure function: one step, and the whole run."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .checks import check_batch_size, check_count, check_data
 from .contract import Layer
+from .devices import devices_of
 from .objective import Batch, Loss, Objective, objective
 from .running import History, Logs, in_order, run, step
 from .state import TrainState, check_state
@@ -69,6 +70,8 @@ def train(
     record: Sequence[str] = (),
     every: int = 1,
     compute_dtype: Any = None,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
 ) -> tuple[TrainState, History]:
     """A whole run as one pure function, compiled as one program.
 
@@ -93,6 +96,13 @@ def train(
         every: keeps steps 0, every, 2 every, ... of each epoch only.
         compute_dtype: that of training's passes, as for `train_step`; validation is computed in
             the dtype of the parameters, as `evaluate` does.
+        mesh: devices under named axes. Each batch is split over the axis "data", unless that does
+            not divide it: then each device computes all of it, as often the last one of an epoch.
+            Means and batch statistics are over the whole batch, so the result is that of one
+            device within rounding. The data has a copy on each device.
+        shardings: how the parameters lie on the mesh: a tree like them of NamedSharding, or a
+            function `(net, params, mesh)` that gives one. Unless given, `fnet.shardings`, which
+            cuts wide ones along the axis "model". The rest of the state follows.
 
     Returns:
         The state after the run, and the history: `loss` and metrics averaged over each epoch's
@@ -102,8 +112,10 @@ def train(
 
     Raises:
         ValueError: empty data, lengths or shapes that do not fit, labels out of range (where they
-            are known, that is outside of jit), a count below 1, an unknown name.
-        TypeError: a state of another model, or one that is none.
+            are known, that is outside of jit), a count below 1, an unknown name, a mesh without
+            the axis "data", shardings that do not divide.
+        TypeError: a state of another model, or one that is none; a mesh that is none, shardings of
+            another tree.
 
     A derivative in reverse, such as `jax.grad` of a validation loss by the learning rate, computes
     steps again rather than keep them: memory grows with the square root of the steps.
@@ -118,10 +130,21 @@ def train(
         ... )
         >>> history["loss"].shape, int(state.step)
         ((4,), 16)
+
+        The same on all devices there are:
+
+        >>> mesh = jax.make_mesh((jax.device_count(),), ("data",))
+        >>> state, history = fnet.train(
+        ...     net, state, (x, 3 * x), loss="mean_squared_error", epochs=4, batch_size=32,
+        ...     mesh=mesh,
+        ... )
+        >>> len(state.params["kernel"].devices()) == jax.device_count()
+        True
     """
     goal, state = objective(net, loss, metrics, record, every, compute_dtype), check_state(state)
+    goal = replace(goal, devices=devices_of(net, state.params, mesh, shardings))
     arguments = check_run(goal, state, data, validation, epochs, batch_size)
-    state, history = run(goal, state, *arguments, shuffle)
+    state, history = run(goal, goal.devices.place(state), *arguments, shuffle)
     return state, in_order(goal, validation, history)
 
 
@@ -140,5 +163,5 @@ def check_run(
     if validation is not None:
         validation = check_data("`validation`", validation)
         goal.check(state.params, state.model_state, validation, batch_size)
-    data, validation = jax.tree.map(jnp.asarray, (data, validation))
+    data, validation = goal.devices.copied((data, validation))
     return data, validation, epochs, batch_size

@@ -17,9 +17,9 @@ import pytest
 from real_data import folder_of
 
 import fnet
-from fnet.datasets import _FASHION_MNIST, _MNIST, download, fashion_mnist, mnist, mnist_5k
+from fnet.datasets import _FASHION_MNIST, _MNIST, download, fashion_mnist, idx, mnist, mnist_5k
 from fnet.datasets.download import Dataset, load
-from fnet.datasets.idx import IdxFile
+from fnet.datasets.idx_files import TYPES, IdxFile
 
 NAMES = ("train-images", "train-labels", "test-images", "test-labels")
 ARRAYS = tuple(
@@ -187,6 +187,42 @@ def test_damage_is_refused(tmp_path, suffix, content, match):
     )
     with pytest.raises(ValueError, match=match):
         load(tiny(), tmp_path)
+
+
+@pytest.mark.parametrize("number", TYPES)
+@pytest.mark.parametrize("shape", [(3,), (5, 2, 3)])
+def test_idx_maps_a_file_of_every_type(tmp_path, number, shape):
+    array = np.arange(-2, np.prod(shape) - 2).reshape(shape).astype(TYPES[number])
+    start = struct.pack(f">HBB{len(shape)}I", 0, number, len(shape), *shape)
+    (tmp_path / "file").write_bytes(start + array.tobytes())
+    mapped = idx(tmp_path / "file")
+    np.testing.assert_array_equal(mapped, array)
+    assert type(mapped) is np.memmap and mapped.dtype == array.dtype
+    assert not mapped.flags.writeable
+
+
+IDX_DAMAGE = {
+    "packed": (
+        PACKED["train-images"],
+        "an uncompressed file, got .*/images, which gzip made. Unpack it, as by `gunzip",
+    ),
+    "empty": (b"", "which starts with nothing. Choose another file"),
+    "not idx": (b"<html>", "an IDX file, .* which starts with 3c 68 74 6d"),
+    "type": (IMAGES.replace(b"\x08\x03", b"\x0a\x03"), "which starts with 00 00 0a 03"),
+    "no axes": (b"\0\0\x08\0\0", "which starts with 00 00 08 00"),
+    "axes without end": (IMAGES[:15], "which starts with 00 00 08 03 00 00 00 03"),
+    "short": (IMAGES[:-1], r"its shape \(3, 2, 2\), .* 12 bytes of uint8, got .* with 11"),
+    "long": (IMAGES + b"\0", "12 bytes of uint8, got .* with 13. Copy the whole"),
+    "another type": (IMAGES.replace(b"\x08\x03", b"\x0d\x03"), "48 bytes of float32, .* with 12"),
+    "nothing in it": (IMAGES[:4] + bytes(12), r"its shape \(0, 0, 0\), at least one, 0 bytes"),
+}
+
+
+@pytest.mark.parametrize(("content", "match"), IDX_DAMAGE.values(), ids=IDX_DAMAGE)
+def test_idx_refuses_what_is_not_whole(tmp_path, content, match):
+    (tmp_path / "images").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^`path` must .*{match}"):
+        idx(tmp_path / "images")
 
 
 @pytest.fixture

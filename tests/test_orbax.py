@@ -223,17 +223,18 @@ def test_a_disk_that_fails_ends_nothing(tmp_path):
 
     class Limited(fnet.OrbaxCheckpoints):
         def put(self, path, state, extra):
-            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100 if state.step == 7 else soft, hard))
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            smallest = 100 if state.step == 7 else limits[0]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (smallest, limits[1]))
             try:
                 super().put(path, state, extra)
             finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     checkpoints = Limited(tmp_path)
     words = r"could not be written, and training goes on: .*step-7` must be written as a whole"
     with pytest.warns(RuntimeWarning, match=words):
-        state, _ = fit(checkpoints)
+        state, _ = fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], **RUN)
     assert state.step == 21
     assert checkpoints.steps() == [14, 21]
 

@@ -182,6 +182,17 @@ def test_skipped_steps_are_left_out_and_counted(form):
     np.testing.assert_allclose(history["loss"], means, rtol=1e-5)
 
 
+def test_the_mean_is_over_the_steps_that_were_not_left_out():
+    """The calls after the one with such a step count only their own samples."""
+    x = X[:40].copy()
+    x[5] = 1e25
+    options = FIT | {"record": ["loss"], "on_nan": "skip"}
+    _, history = fnet.fit(NET, regression_start(), (x, x[:, :1]), epochs=1, **options)
+    losses = history["record"]["loss"]
+    chex.assert_shape(losses, (10,))
+    np.testing.assert_allclose(history["loss"], [losses[jnp.isfinite(losses)].mean()], rtol=1e-5)
+
+
 def root(x):
     return jnp.sqrt(jnp.maximum(x, 0.0))
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from .download import Dataset, Split, load
-from .idx import IdxFile
+from .idx_files import IdxFile, idx
 
-__all__ = ["fashion_mnist", "mnist", "mnist_5k"]
+__all__ = ["fashion_mnist", "idx", "mnist", "mnist_5k"]
 
 
 def _files(*sha256: str) -> tuple[IdxFile, ...]:

@@ -13,7 +13,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .idx import IdxFile
+from .idx_files import IdxFile
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int32]]
 

@@ -155,7 +155,6 @@ class Saver:
         self.checkpoints = checkpoints
         self.thread = ThreadPoolExecutor(1, "checkpoints")
         self.going: Future[None] | None = None
-        self.failed: str | None = None
 
     def save(self, state: TrainState, extra: Extra) -> None:
         self.wait()

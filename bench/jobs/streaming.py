@@ -1,0 +1,78 @@
+"""Epochs over images that stay on the disk, beside the same in memory."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fnet
+from bench.clock import Clock, Result, peak_mib
+from bench.data import synthetic
+from bench.headline_job import BATCH_SIZE
+from bench.jobs import timing
+from bench.jobs.with_fnet import LOSS, network, start
+
+BLOCK = 2**17  # images that are made at a time
+
+
+def lay_out(clock: Clock, folder: str, samples: int) -> Result:
+    """Images and labels in two files, block after block of the same ones, each turned by one."""
+    images, labels = synthetic(min(BLOCK, samples))
+    with Path(folder, "x").open("wb") as x, Path(folder, "y").open("wb") as y:
+        for begin in range(0, samples, BLOCK):
+            size, turn = min(BLOCK, samples - begin), begin // BLOCK
+            np.roll(images[:size], turn, axis=-1).tofile(x)
+            np.roll(labels[:size], turn).tofile(y)
+    return {}
+
+
+def mapped(folder: str) -> Any:
+    labels = np.memmap(Path(folder, "y"), np.int32, "r")
+    return np.memmap(Path(folder, "x"), np.uint8, "r", shape=(len(labels), 28, 28)), labels
+
+
+def epoch(data: Any) -> Any:
+    net = network()
+    options: dict[str, Any] = {"loss": LOSS, "batch_size": BATCH_SIZE, "progress": False}
+    return jax.block_until_ready(fnet.fit(net, start(net), data, **options))
+
+
+def beside(clock: Clock, folder: str) -> Result:
+    """Seconds of an epoch of both, in turns in one process, and whether their bits are the same."""
+    rows = mapped(folder)
+    whole = tuple(jnp.asarray(np.array(column)) for column in rows)
+    pairs = zip(*(jax.tree.leaves(epoch(data)[0].params) for data in (rows, whole)), strict=True)
+    same = all(bool((a == b).all()) for a, b in pairs)
+    calls = {"memmap": lambda: epoch(rows), "memory": lambda: epoch(whole)}
+    return {**timing.in_turns(calls, seconds=120.0, warm=False), "same": same}
+
+
+def alone(clock: Clock, folder: str) -> Result:
+    """An epoch from the disk, and the most memory of its own that the process held meanwhile."""
+    ended, anonymous = threading.Event(), [own_mib()]
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            anonymous.append(own_mib())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    began = clock.now()
+    try:
+        epoch(mapped(folder))
+    finally:
+        ended.set()
+        watching.join()
+    return {"seconds": clock.now() - began, "own_mib": max(anonymous), "peak_mib": peak_mib()}
+
+
+def own_mib() -> float:
+    """Resident memory without mapped files, whose pages the system takes back at need."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return peak_mib()
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines["RssAnon"].split()[0]) / 1024

@@ -1,0 +1,196 @@
+"""What `test_devices.py` runs in a process of its own, which has eight virtual devices."""
+
+import dataclasses
+
+import chex
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from problems import LOSS, bits, images
+
+import fnet
+
+jax.config.update("jax_num_cpu_devices", 8)  # before anything asks for a device
+
+WIDE = 512
+# A bias in front of batch norm has a gradient of rounding errors alone, of which adam makes steps
+# of full length: it would differ from device to device.
+NET = fnet.sequential(
+    fnet.rescale(1 / 255),
+    fnet.flatten,
+    fnet.dense(WIDE, use_bias=False),
+    fnet.batch_norm(),
+    fnet.relu,
+    fnet.dropout(0.2),
+    fnet.dense(3),
+    fnet.softmax,
+)
+DATA, VALIDATION = images(75), images(20, seed=1)  # 5 steps an epoch, the last one of 11
+RUN = {"loss": LOSS, "epochs": 10, "batch_size": 16}
+MESHES = {(1,): ("data",), (2,): ("data",), (4,): ("data",), (8,): ("data",),
+          (4, 2): ("data", "model")}  # fmt: skip
+
+
+def mesh_of(*shape: int) -> jax.sharding.Mesh:
+    names = MESHES[shape]
+    return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names))
+
+
+def begun() -> fnet.TrainState:
+    return fnet.train_state(NET, "adam", jax.random.key(0), (4, 4))
+
+
+def close(ours, theirs):
+    """Of two runs, whose keys and counts are equal."""
+    ours, theirs = jax.device_get((bits(ours), bits(theirs)))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def spec(leaf) -> PartitionSpec:
+    return leaf.sharding.spec
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The run without a mesh."""
+    return fnet.train(NET, begun(), DATA, **RUN)
+
+
+def test_there_are_eight_devices():
+    assert jax.device_count() == 8
+
+
+@pytest.mark.parametrize("shape", MESHES)
+def test_fifty_steps_are_those_of_one_device(shape, alone, compilations):
+    """With dropout, batch norm, adam, and a last batch that no number of devices divides."""
+    ours = fnet.train(NET, begun(), DATA, mesh=mesh_of(*shape), **RUN)
+    assert ours[0].step == 50
+    assert ours[0].params["dense"]["kernel"].devices() == set(mesh_of(*shape).devices.flat)
+    close(ours, alone)
+    compilations.clear()
+    rebuilt = jax.sharding.Mesh(mesh_of(*shape).devices, MESHES[shape])
+    fnet.train(NET, begun(), DATA, mesh=rebuilt, **RUN)
+    assert not compilations
+
+
+def test_wide_parameters_are_cut_and_the_rest_of_the_state_follows():
+    state, _ = fnet.train(NET, begun(), DATA, mesh=mesh_of(4, 2), **RUN)
+    kernel, vector = PartitionSpec(None, "model"), PartitionSpec("model")
+    for tree in (state.params, state.opt_state.mean, state.opt_state.mean_square):
+        assert spec(tree["dense"]["kernel"]) == kernel
+        assert spec(tree["batch_norm"]["scale"]) == vector
+        assert tree["dense_1"]["kernel"].is_fully_replicated
+    assert {spec(leaf) for leaf in jax.tree.leaves(state.model_state)} == {vector}
+    assert state.params["dense"]["kernel"].addressable_shards[0].data.shape == (16, WIDE // 2)
+
+
+def by_input(net, params, mesh):
+    """The other axis of one kernel."""
+    layout = fnet.shardings(net, params, mesh)
+    return layout | {"dense": {"kernel": NamedSharding(mesh, PartitionSpec("model", None))}}
+
+
+@pytest.mark.parametrize("as_tree", [False, True])
+def test_shardings_of_ones_own(as_tree, alone):
+    mesh = mesh_of(4, 2)
+    given = by_input(NET, begun().params, mesh) if as_tree else by_input
+    state, history = fnet.train(NET, begun(), DATA, mesh=mesh, shardings=given, **RUN)
+    assert state.opt_state.mean["dense"]["kernel"].addressable_shards[0].data.shape == (8, WIDE)
+    close((state, history), alone)
+
+
+def test_shardings_that_do_not_divide():
+    def uneven(net, params, mesh):
+        layout = fnet.shardings(net, params, mesh)
+        return layout | {"dense_1": {"kernel": cut, "bias": cut}}
+
+    mesh = mesh_of(4, 2)
+    cut = NamedSharding(mesh, PartitionSpec("model"))
+    words = r"must cut each parameter into even parts, got .*'model'.* for 'dense_1/bias' of shape"
+    with pytest.raises(ValueError, match=words):
+        fnet.train(NET, begun(), DATA, mesh=mesh, shardings=uneven, **RUN)
+    with pytest.raises(TypeError, match="must hold a NamedSharding of `mesh`.* 'batch_norm/bias'"):
+        other = fnet.shardings(NET, begun().params, mesh_of(8))
+        fnet.train(NET, begun(), DATA, mesh=mesh, shardings=other, **RUN)
+
+
+def test_a_run_saved_on_four_devices_goes_on_on_others(tmp_path):
+    data, folder = tuple(array[:64] for array in DATA), fnet.Checkpoints(tmp_path)
+    for shape, epochs in {(4,): 2, (1,): 4, (8,): 6}.items():
+        mesh = mesh_of(*shape)
+        state, history = fnet.fit(
+            NET, begun(), data, callbacks=[folder], resume="auto", mesh=mesh, progress=False,
+            **RUN | {"epochs": epochs},
+        )  # fmt: skip
+        assert state.params["dense"]["kernel"].devices() == set(mesh.devices.flat)
+    close((state, history), fnet.train(NET, begun(), data, **RUN | {"epochs": 6}))
+    close(folder.latest(begun()), state)  # in the form of a state on one device
+
+
+def test_batches_of_the_host_and_validation():
+    """An epoch of them, in the order in which the arrays are taken, its parameters cut."""
+    batches = list(fnet.batches(DATA, RUN["batch_size"], key=begun().key))
+    options = {"loss": LOSS, "validation": VALIDATION, "progress": False}
+    state, history = fnet.fit(NET, begun(), batches, mesh=mesh_of(4, 2), **options)
+    assert spec(state.opt_state.mean["dense"]["kernel"]) == PartitionSpec(None, "model")
+    close((state, history), fnet.fit(NET, begun(), batches, **options))
+
+
+def test_evaluate_and_predict(alone):
+    state, _ = alone
+    x, _ = VALIDATION
+    goal = {"loss": LOSS, "metrics": ["accuracy"]}
+    expected = fnet.evaluate(NET, state, VALIDATION, **goal), fnet.predict(NET, state, x)
+    mesh = mesh_of(4, 2)
+    for given in (VALIDATION, jax.device_put(VALIDATION, jax.devices()[3])):
+        found = fnet.evaluate(NET, state, given, mesh=mesh, batch_size=16, **goal)
+        assert found == pytest.approx(expected[0], rel=1e-5)
+    output = fnet.predict(NET, state, x, 16, mesh=mesh)
+    assert output.is_fully_replicated and output.devices() == set(mesh.devices.flat)
+    np.testing.assert_allclose(output, expected[1], rtol=1e-5, atol=1e-6)
+    classes = fnet.predict_classes(NET, state, x, mesh=mesh)
+    np.testing.assert_array_equal(classes, expected[1].argmax(-1))
+
+
+def test_the_batch_itself_is_split():
+    """What a layer sees in the compiled program: a constraint does not change any number."""
+    mesh, seen = mesh_of(8), []
+
+    def watch(x):
+        jax.debug.inspect_array_sharding(
+            x, callback=lambda sharding: seen.append((len(x), sharding))
+        )
+        return x
+
+    net = fnet.sequential(watch, *NET.layers)
+    state = fnet.train_state(net, "sgd", jax.random.key(0), (4, 4))
+    seen.clear()
+    fnet.train(net, state, DATA, loss=LOSS, epochs=1, batch_size=16, mesh=mesh)
+    parts = {size: sharding.shard_shape((size, 4, 4))[0] for size, sharding in seen}
+    assert parts == {16: 2, 11: 11}
+
+
+def test_members_are_dealt_out():
+    keys = jax.random.split(jax.random.key(0), 8)
+    states = jax.vmap(lambda key: fnet.train_state(NET, "momentum", key, (4, 4)))(keys)
+    run = RUN | {"epochs": 1}
+    expected = fnet.train_many(NET, states, DATA, form="vmap", **run)
+    many = fnet.train_many(NET, states, DATA, mesh=mesh_of(4, 2), **run)
+    shards = many[0].params["dense"]["kernel"].addressable_shards
+    assert {shard.data.shape for shard in shards} == {(2, 16, WIDE)}
+    close(many, expected)
+    six = jax.tree.map(lambda leaf: leaf[:6], states)
+    with pytest.raises(ValueError, match="'data' divides, got 6 members and 4 parts"):
+        fnet.train_many(NET, six, DATA, mesh=mesh_of(4), **run)
+    with pytest.raises(ValueError, match="`form` must be 'vmap' on a mesh.*, got 'map'"):
+        fnet.train_many(NET, states, DATA, mesh=mesh_of(4), form="map", **run)
+
+
+def test_another_learning_rate_on_a_mesh_compiles_nothing(compilations):
+    for rate in (1e-3, 1e-2):
+        state = dataclasses.replace(begun(), optimizer=fnet.adam(rate))
+        fnet.train(NET, state, DATA, mesh=mesh_of(4), **RUN)
+        if rate == 1e-3:
+            compilations.clear()
+    assert not compilations
