@@ -137,6 +137,12 @@ def test_batches_of_the_host_and_validation():
     close((state, history), fnet.fit(NET, begun(), batches, **options))
 
 
+def test_rows_from_the_disk(tmp_path, alone):
+    np.save(tmp_path / "x.npy", DATA[0])
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    close(fnet.fit(NET, begun(), (x, DATA[1]), mesh=mesh_of(4), progress=False, **RUN), alone)
+
+
 def test_evaluate_and_predict(alone):
     state, _ = alone
     x, _ = VALIDATION
