@@ -7,6 +7,8 @@ from typing import Any
 from bench import machine, results
 from bench.parts import (
     accelerator,
+    devices,
+    estimate,
     growth,
     headline,
     imports,
@@ -29,6 +31,8 @@ PARTS: dict[str, ModuleType] = {
     "saving": saving,
     "streaming": streaming,
     "accelerator": accelerator,
+    "devices": devices,
+    "estimate": estimate,
 }
 
 HEAD = """# Benchmarks
@@ -63,7 +67,7 @@ def machines(contents: dict[str, Any]) -> str:
     """The machine, once if all parts were measured on the same."""
     by_sentence: dict[str, list[str]] = {}
     for name, content in contents.items():
-        if content is not None:
+        if content is not None and not content.get("computed"):
             by_sentence.setdefault(machine.sentence(content["machine"]), []).append(name)
     return "\n".join(
         f"Measured on: {sentence}{'' if len(by_sentence) == 1 else f' ({names})'}.\n"

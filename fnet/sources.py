@@ -64,9 +64,15 @@ class Source(abc.ABC):
     def steps(self) -> int | None:
         """How many an epoch has, where that is known."""
 
+    @property
     @abc.abstractmethod
+    def recorded_steps(self) -> int:
+        """Those for which the tally of an epoch has room from its start on."""
+
     def begin(self, state: TrainState) -> Position:
-        """The start of an epoch."""
+        """The start of an epoch, its tally where the steps leave it: one program takes both."""
+        tally = empty_tally(self.goal, self.recorded_steps)
+        return Position(state, self.goal.devices.copied(tally))
 
     @abc.abstractmethod
     def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
@@ -101,8 +107,9 @@ class Numbered(Source):
     def steps(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
-    def begin(self, state: TrainState) -> Position:
-        return Position(state, empty_tally(self.goal, self.steps))
+    @property
+    def recorded_steps(self) -> int:
+        return self.steps
 
     def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
         epoch, whole = (
@@ -198,8 +205,9 @@ class Batches(Source):
     def steps(self) -> int | None:
         return len(self.batches) if isinstance(self.batches, Sized) else None
 
-    def begin(self, state: TrainState) -> Position:
-        return Position(state, empty_tally(self.goal, 0))
+    @property
+    def recorded_steps(self) -> int:
+        return 0
 
     def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
         # Looking at a step waits for the device, which is to run ahead: so not at every one.

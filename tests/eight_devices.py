@@ -137,6 +137,12 @@ def test_batches_of_the_host_and_validation():
     close((state, history), fnet.fit(NET, begun(), batches, **options))
 
 
+def test_rows_from_the_disk(tmp_path, alone):
+    np.save(tmp_path / "x.npy", DATA[0])
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    close(fnet.fit(NET, begun(), (x, DATA[1]), mesh=mesh_of(4), progress=False, **RUN), alone)
+
+
 def test_evaluate_and_predict(alone):
     state, _ = alone
     x, _ = VALIDATION
@@ -174,17 +180,17 @@ def test_the_batch_itself_is_split():
 def test_members_are_dealt_out():
     keys = jax.random.split(jax.random.key(0), 8)
     states = jax.vmap(lambda key: fnet.train_state(NET, "momentum", key, (4, 4)))(keys)
-    run = RUN | {"epochs": 1}
-    expected = fnet.train_many(NET, states, DATA, form="vmap", **run)
-    many = fnet.train_many(NET, states, DATA, mesh=mesh_of(4, 2), **run)
+    data, run = tuple(array[:40] for array in DATA), RUN | {"epochs": 1}
+    expected = fnet.train_many(NET, states, data, form="vmap", **run)
+    many = fnet.train_many(NET, states, data, mesh=mesh_of(4, 2), **run)
     shards = many[0].params["dense"]["kernel"].addressable_shards
     assert {shard.data.shape for shard in shards} == {(2, 16, WIDE)}
     close(many, expected)
     six = jax.tree.map(lambda leaf: leaf[:6], states)
     with pytest.raises(ValueError, match="'data' divides, got 6 members and 4 parts"):
-        fnet.train_many(NET, six, DATA, mesh=mesh_of(4), **run)
+        fnet.train_many(NET, six, data, mesh=mesh_of(4), **run)
     with pytest.raises(ValueError, match="`form` must be 'vmap' on a mesh.*, got 'map'"):
-        fnet.train_many(NET, states, DATA, mesh=mesh_of(4), form="map", **run)
+        fnet.train_many(NET, states, data, mesh=mesh_of(4), form="map", **run)
 
 
 def test_another_learning_rate_on_a_mesh_compiles_nothing(compilations):
