@@ -23,8 +23,8 @@ distributed: .venv/plot.installed  ## the main job on one process, then on two t
 test: .venv/test.installed  ## the tests and every example in the docstrings
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-soak: .venv/test.installed  ## faults in a row: kills, flipped bits, full disks; writes docs/reliability.md
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak --reliability docs/reliability.md $(ARGS)
+soak: .venv/test.installed  ## the long tests: the larger examples, kills, flipped bits; writes docs/reliability.md
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak --reliability=docs/reliability.md $(ARGS)
 
 lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff format --check .

@@ -66,6 +66,7 @@ def picture(path: pathlib.Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.soak
 def test_ensemble(tmp_path, run):
     shown = run("ensemble.py")
     alone = float(re.search(r"one model: (\S+) of the test set", shown)[1])
@@ -76,12 +77,14 @@ def test_ensemble(tmp_path, run):
     assert picture(tmp_path / "disagreement.png")
 
 
+@pytest.mark.soak
 def test_convnet_on_the_bundled_digits(tmp_path, run):
     shown = run("convnet.py", "--epochs", "6")
     assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.95
     assert picture(tmp_path / "filters.png")
 
 
+@pytest.mark.soak
 def test_char_transformer(tmp_path, run):
     shown = run("char_transformer.py", "--epochs", "1")
     assert len(shown.split("--- after")) == 3
@@ -89,6 +92,7 @@ def test_char_transformer(tmp_path, run):
     assert picture(tmp_path / "transformer.png")
 
 
+@pytest.mark.soak
 def test_sweep(tmp_path, run):
     shown = run("sweep.py")
     assert re.findall(r"(\w+): 27 runs", shown) == ["sgd", "momentum", "rmsprop", "adam"]
@@ -98,6 +102,7 @@ def test_sweep(tmp_path, run):
     assert picture(tmp_path / "sweep.png")
 
 
+@pytest.mark.soak
 def test_hypergradient(tmp_path, run):
     shown = run("hypergradient.py")
     start, best = re.search(r"loss (\S+) at the start, (\S+) at best", shown).groups()
@@ -126,6 +131,7 @@ def test_tensor_operations(tmp_path, run):
     assert picture(tmp_path / "tensor_operations.png")
 
 
+@pytest.mark.soak
 def test_geometry(tmp_path, run):
     shown = run("geometry.py")
     assert float(re.search(r"the one they collapse into differ by (\S+)", shown)[1]) < 1e-4
@@ -144,6 +150,7 @@ def test_gradients(tmp_path, run):
     assert picture(tmp_path / "gradients.png")
 
 
+@pytest.mark.soak
 def test_optimizers(tmp_path, run):
     shown = run("optimizers.py")
     without, with_momentum = (float(end) for end in re.findall(r"the ball ends at (\S+),", shown))
@@ -157,6 +164,7 @@ def test_optimizers(tmp_path, run):
     assert all(picture(tmp_path / name) for name in ("ball.png", "race.png", "steps.png"))
 
 
+@pytest.mark.soak
 def test_regression(tmp_path, run):
     shown = run("regression.py")
     perceptron = float(re.search(r"the perceptron: mean squared error (\S+)", shown)[1])
@@ -165,6 +173,7 @@ def test_regression(tmp_path, run):
     assert picture(tmp_path / "regression.png")
 
 
+@pytest.mark.soak
 def test_regularization(tmp_path, run):
     shown = run("regularization.py")
     lowest, last = map(

@@ -277,6 +277,7 @@ for step in range(1000):
 """
 
 
+@pytest.mark.soak
 def test_a_writer_killed_within_orbax(request, tmp_path):
     checkpoints = fnet.OrbaxCheckpoints(tmp_path)
     writer = python(ENDLESS.format(directory=str(tmp_path)), request)

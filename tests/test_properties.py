@@ -139,7 +139,7 @@ common = settings(
 )
 
 
-@settings(common, max_examples=12, derandomize=True)
+@settings(common, max_examples=8, derandomize=True)
 @given(problems())
 def test_random_models(problem):
     check_laws(problem)
