@@ -135,6 +135,11 @@ def fit(
     checkpoints, callbacks = check_callbacks(callbacks, resume)
     arrays = table = None
     if is_table(data):
+        if jax.process_count() > 1:  # each would read all rows, at a pace of its own
+            raise ValueError(
+                f"`data` must be fnet.host_batches(...) on many processes, got {describe(data)} on "
+                f"{jax.process_count()} of them. It takes arrays on the disk too."
+            )
         table = Table(data, sample_weight)
         validation = table.split(validation, validation_split)
     elif not is_batches(data):
