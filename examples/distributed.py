@@ -70,7 +70,7 @@ def main() -> None:
     params = jax.device_get(state.params)  # each process has a copy of them
     if first:
         logs = fnet.evaluate(net, params, test, **goal)
-        print(f"{jax.process_count()} processes: test accuracy {logs['accuracy']:.4f}")
+        print(f"number of processes {jax.process_count()}: test accuracy {logs['accuracy']:.4f}")
 
 
 if __name__ == "__main__":

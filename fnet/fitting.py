@@ -3,7 +3,7 @@
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,13 +18,14 @@ from .files.checkpoints import Checkpoints, saving
 from .hosts import noting_lost_peers
 from .inference import compiled_means
 from .interruption import Interruption, interruptible
+from .iterables import Batches, check_batches, is_batches, refuse_weights
 from .journal import Journal
 from .objective import Batch, Loss, Objective, objective
 from .progress import Progress
 from .rows import Rows
 from .running import History, Logs, averages, log_names
 from .sample_weights import with_class_weight, with_sample_weight
-from .sources import Arrays, Batches, Numbered, Source, is_batches
+from .sources import Arrays, Numbered, Source
 from .state import TrainState, check_state
 from .tables import Table, is_table
 from .values import describe
@@ -277,20 +278,6 @@ def check_callbacks(
     return (found[0] if found else None), [c for c in callbacks if c not in found]
 
 
-def check_batches(batches: Iterable[Any], epochs: int, split: float) -> None:
-    if split:
-        raise ValueError(
-            f"`validation_split` must be 0 without arrays to split, got {split} and an iterable of "
-            f"batches. Pass `validation` instead."
-        )
-    if epochs > 1 and iter(batches) is batches:
-        raise ValueError(
-            f"`data` must be an iterable that can be gone through {epochs} times, got a "
-            f"{type(batches).__name__}, which is empty after the first. "
-            f"Pass a list, or an object whose __iter__ starts anew."
-        )
-
-
 def check_trainable(
     what: str, goal: Objective, state: TrainState, data: tuple[Any, ...], batch_size: int
 ) -> jax.ShapeDtypeStruct:
@@ -298,12 +285,3 @@ def check_trainable(
     for name, array in zip("xy", data[:2], strict=True):
         check_finite(f"`{name}` of `{what}`", array)
     return output
-
-
-def refuse_weights(**weights: Any) -> None:
-    for name, value in weights.items():
-        if value is not None:
-            raise ValueError(
-                f"`{name}` needs arrays to weigh, got an iterable of batches. "
-                f"Put the weights into the batches: (x, y, weights)."
-            )

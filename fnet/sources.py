@@ -1,4 +1,4 @@
-"""Where `fit` takes its steps from: arrays on the device, or an iterable of batches.
+"""Where `fit` takes its steps from: what all sources share, and arrays on the device.
 
 No call donates its state, so that a call that went wrong can be taken again, a step at a time.
 """
@@ -6,7 +6,7 @@ No call donates its state, so that a call that went wrong can be taken again, a 
 import abc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,16 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import check_data, check_finite
 from .data import epoch_order
 from .diagnosis import explain, finite_leaves
-from .hosts import HostBatches, as_first
+from .hosts import as_first
 from .objective import Batch, Objective
-from .running import Logs, Tally, empty_tally, recorded, run_steps, step, tallied
+from .running import Tally, empty_tally, run_steps
 from .state import TrainState
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
-STEPS_TOGETHER = 32  # between two looks where there are many processes
 
 Run = tuple[TrainState, Tally]
 
@@ -193,124 +191,7 @@ def array_steps(
     return run, finite_leaves(run)
 
 
-class Batches(Source):
-    """An iterable of batches, a step a call."""
-
-    def __init__(self, batches: Iterable[Any], *how: Any):
-        super().__init__(*how)
-        self.batches = batches
-        self.outputs: dict[Any, jax.ShapeDtypeStruct] = {}
-
-    @property
-    def steps(self) -> int | None:
-        return len(self.batches) if isinstance(self.batches, Sized) else None
-
-    @property
-    def recorded_steps(self) -> int:
-        return 0
-
-    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
-        # Looking at a step waits for the device, which is to run ahead: so not at every one.
-        run, recent, looked = without_record(at), [], time.monotonic()
-        try:
-            for number, batch in enumerate(self.given(at), 1):
-                if number <= at.steps:
-                    continue  # it was taken before this run was resumed
-                batch = self.goal.devices.spread(self.check(number, at.state, batch))
-                run, logs = batch_step(self.goal, *run, batch)
-                recent.append((batch, logs))
-                stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
-                if jax.process_count() > 1:  # which look at the same steps, or wait for ever
-                    late = len(recent) == STEPS_TOGETHER
-                if stopped or late or number == self.due(at):
-                    at, recent = self.look(at, run, recent), []
-                    yield at
-                    if at.failure or stop():
-                        return
-                    run, looked = without_record(at), time.monotonic()
-        except Exception:
-            if recent:
-                yield self.look(at, run, recent)
-            raise
-        if recent:
-            yield self.look(at, run, recent)
-        elif not at.steps:
-            raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
-
-    def given(self, at: Position) -> Iterator[Any]:
-        batches, number = self.begun(at), 0
-        while True:
-            number += 1
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except Exception as error:
-                error.add_note(f"raised by `data` in place of batch {number} of the epoch")
-                raise
-            yield batch
-
-    def begun(self, at: Position) -> Iterator[Any]:
-        if not isinstance(self.batches, HostBatches):
-            return iter(self.batches)
-        return self.batches.epoch((int(at.state.step) - at.steps) // len(self.batches))
-
-    def look(self, at: Position, run: Run, recent: list[tuple[Batch, Logs]]) -> Position:
-        """The position after these batches; a step at a time if they left what is not finite."""
-        first, record, done = at.steps, at.tally.record, [logs for _, logs in recent]
-        at = at._replace(tally=without_record(at)[1])
-        if held((at.state, at.tally), finite_leaves(run)):
-            at = at.after(run, len(recent), sum(len(batch[0]) for batch, _ in recent))
-        else:
-            done = []
-            for batch, _ in recent:
-                one, logs = batch_step(self.goal, at.state, at.tally, batch)
-                at = self.judged(at, one, finite_leaves(one), len(batch[0]), partial(tuple, batch))
-                if at.failure:
-                    break
-                done.append(logs)
-        kept = jax.device_get(done[-first % self.goal.every :: self.goal.every])
-        record = {
-            name: np.append(series, [logs[name] for logs in kept]).astype(series.dtype)
-            for name, series in record.items()
-        }
-        return at._replace(tally=at.tally._replace(record=record))
-
-    def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
-        """Every new shape against the model; values where they are on the host, at hand."""
-        batch = check_data(f"batch {number} of `data`", batch)
-        x, y, *_ = batch
-        kind = tuple((array.shape, array.dtype) for array in batch)
-        if kind not in self.outputs:
-            self.outputs[kind] = self.goal.check_shapes(
-                state.params, state.model_state, batch, len(x)
-            )
-        for name, array in {"x": x, "y": y}.items():
-            if isinstance(array, np.ndarray):
-                check_finite(f"`{name}` of batch {number}", array)
-        if isinstance(y, np.ndarray):
-            self.goal.check_labels(y, self.outputs[kind])
-        return batch
-
-
-@partial(jax.jit, static_argnames="goal")
-def batch_step(goal: Objective, state: TrainState, tally: Tally, batch: Batch) -> tuple[Run, Logs]:
-    new, logs = step(goal, state, batch)
-    tally = tallied(goal, tally, 0, len(batch[0]), logs)
-    return (new, tally), {name: logs[name] for name in recorded(goal)}
-
-
-def without_record(at: Position) -> Run:
-    return at.state, Tally(at.tally.sums, {})
-
-
 def held(before: Run, flags: jax.Array) -> bool:
     """Whether all is finite that was: an optimizer of another library may start at infinity."""
     finite = np.asarray(flags)
     return bool(finite.all()) or not (np.asarray(finite_leaves(before)) & ~finite).any()
-
-
-def is_batches(data: Any) -> bool:
-    if isinstance(data, (tuple, list)):
-        return bool(data) and isinstance(data[0], tuple)
-    return isinstance(data, Iterable) and not hasattr(data, "shape") and not isinstance(data, dict)

@@ -73,6 +73,7 @@ ORDER = [
     "callbacks",
     "progress",
     "sources",
+    "iterables",
     "tables",
     "rows",
     "interruption",
