@@ -21,7 +21,8 @@ from .sources import Numbered, Position, Run
 from .state import TrainState
 from .tables import Table, native
 
-CHUNK_BYTES = 2**26  # in whole batches, of which there is one at least
+CHUNK_BYTES = 2**24  # in whole batches, of which there is one at least
+LOOKS = 16  # at the data for a chunk: each has its price, and what it brings is to fit a cache
 
 
 class Chunk(NamedTuple):
@@ -55,6 +56,7 @@ class Rows(Numbered):
         row = sum(array.size * native(array.dtype).itemsize for array in self.like)
         steps = CHUNK_BYTES // (row * batch_size)
         self.steps_a_chunk = min(max(steps, 1), self.steps)
+        self.steps_a_look = max(self.steps_a_chunk // LOOKS, 1)
         self.chunk: Chunk | None = None
         self.coming: Future[Chunk] | None = None
         self.ended = threading.Event()
@@ -72,7 +74,7 @@ class Rows(Numbered):
         if self.chunk is None or at.steps == self.chunk.stop:
             self.chunk = None  # before the one after the next is read: two are enough
             try:
-                few = max(self.steps_a_chunk // 16, 1)  # since the device waits for the first one
+                few = self.steps_a_look  # since the device waits for the first one
                 coming = self.coming or self.submit(at.state.key, epoch, at.steps, few)
                 self.chunk = coming.result()
             except Exception as error:
@@ -104,20 +106,24 @@ class Rows(Numbered):
     def read(self, rows: np.ndarray, start: int, stop: int) -> Chunk:
         """In the thread; a chunk ends before the batch that cannot be read."""
         buffers = tuple(np.empty((len(rows), *a.shape[1:]), native(a.dtype)) for a in self.like)
-        error = None
-        for index in range(start, stop):
-            first, length = (index - start) * self.batch_size, self.length(index)
+        step, together, error = start, self.steps_a_look, None
+        while step < stop and not self.ended.is_set():
+            end = min(step + together, stop)
+            first, last = (step - start) * self.batch_size, (end - 1 - start) * self.batch_size
+            part = slice(first, last + self.length(end - 1))
             try:
-                batch = self.checked(rows[first : first + length])
+                batch = self.checked(rows[part])
             except Exception as caught:
-                if index == start:
+                if together > 1:
+                    together = 1  # to find which one it is, and to train those before it
+                    continue
+                if step == start:
                     raise
-                stop, error = index, caught
+                stop, error = step, caught
                 break
             for buffer, array in zip(buffers, batch, strict=True):
-                buffer[first : first + length] = array
-            if self.ended.is_set():
-                break
+                buffer[part] = array
+            step = end
         return Chunk(jax.block_until_ready(self.goal.devices.copied(buffers)), start, stop, error)
 
     def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
@@ -176,7 +182,7 @@ def chunk_steps(
 
     def one_step(index: jax.Array, carry: Run) -> Run:
         state, tally = carry
-        rows = (index - first) * batch_size + jnp.arange(length)
+        rows = (index - first) * batch_size + jnp.arange(length)  # a slice would change the bits
         state, logs = step(goal, state, tuple(array[rows] for array in data))
         return state, tallied(goal, tally, index, length, logs)
 

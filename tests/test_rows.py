@@ -283,9 +283,12 @@ def by_hand():
     ],
     ids=["raises", "index", "short", "shape", "dtype", "no tuple", "label", "not finite"],
 )
+@pytest.mark.parametrize("batches", [2, 100])  # a chunk; of more than all, three at each look
 def test_an_error_says_where_and_what_was_trained_until_then_is_saved(
-    source, error, words, tmp_path, by_hand
+    batches, source, error, words, tmp_path, by_hand, monkeypatch
 ):
+    monkeypatch.setattr(rows, "CHUNK_BYTES", batches * 8 * (16 + 4))
+    monkeypatch.setattr(rows, "LOOKS", 2)
     checkpoints = fnet.Checkpoints(tmp_path)
     with pytest.raises(error, match=words) as caught:
         fnet.fit(NET, BEGUN, source, callbacks=[checkpoints], **RUN)
