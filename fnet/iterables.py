@@ -114,9 +114,15 @@ class Batches(Source):
         for name, array in {"x": x, "y": y}.items():
             if isinstance(array, np.ndarray):
                 check_finite(f"`{name}` of batch {number}", array)
-        if isinstance(y, np.ndarray):
-            self.goal.check_labels(y, self.outputs[kind])
+        for labels in self.at_hand(y):
+            self.goal.check_labels(labels, self.outputs[kind])
         return batch
+
+    def at_hand(self, y: Any) -> list[np.ndarray]:
+        """The labels that are on the host, or just were."""
+        if isinstance(self.batches, HostBatches):
+            return [np.asarray(shard.data) for shard in y.addressable_shards]
+        return [y] if isinstance(y, np.ndarray) else []
 
 
 @partial(jax.jit, static_argnames="goal")

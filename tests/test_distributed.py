@@ -124,6 +124,14 @@ def test_bad_arguments():
         list(batches)
 
 
+def test_labels_that_are_no_class_are_refused():
+    x, y = DATA
+    bad = np.where(np.arange(len(y)) == 20, 3, y)
+    batches = fnet.host_batches((x, bad), 8, jax.make_mesh((1,), ("data",)))
+    with pytest.raises(ValueError, match=r"`y` must hold labels in \[0, 3\), got \d to 3"):
+        fnet.fit(classifier(), begun(), batches, **RUN)
+
+
 @pytest.mark.soak
 def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, monkeypatch, figures):
     monkeypatch.setenv("FNET_DATA_DIR", str(tmp_path / "none"))

@@ -149,7 +149,7 @@ def test_gradients(row, key, rng):
         net, params, state, x = built(row, rng)
         of_floats = functools.partial(of_params_and_x, x=x) if row.ids else of_params_and_x
         arguments = (params,) if row.ids else (params, x)
-        check_grads(of_floats, arguments, order=1, modes=("fwd", "rev"), eps=1e-5)
+        check_grads(of_floats, arguments, order=1, modes=["rev"], eps=1e-5)
 
 
 @each_layer

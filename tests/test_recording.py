@@ -46,7 +46,7 @@ def by_hand():
     return {name: np.array([row[name] for row in series]) for name in ("step", *RECORD)}
 
 
-@pytest.mark.parametrize("every", [1, 3, 100])
+@pytest.mark.parametrize("every", [1, 3])
 def test_train_records_what_steps_from_python_see(every, by_hand):
     _, history = fnet.train(classifier(), schedule_start(), DATA, record=RECORD, every=every, **RUN)
     assert list(history) == ["loss", "accuracy", "record"]

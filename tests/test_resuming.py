@@ -12,6 +12,8 @@ from problems import LOSS, METRICS, bits, classifier, images, start
 
 import fnet
 
+pytestmark = pytest.mark.bits
+
 DATA = images(50)  # 7 steps an epoch
 RUN = {
     "loss": LOSS, "metrics": METRICS, "epochs": 3, "batch_size": 8, "progress": False,

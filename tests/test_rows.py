@@ -14,6 +14,8 @@ import fnet
 from fnet import rows
 from fnet.tables import Table, is_table
 
+pytestmark = pytest.mark.bits
+
 NET = fnet.sequential(
     fnet.rescale(1 / 255), fnet.flatten, fnet.dense(4), fnet.dropout(0.2), fnet.dense(3),
     fnet.softmax,

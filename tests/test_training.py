@@ -14,6 +14,8 @@ from problems import LOSS, METRICS, bits, classifier, digest, images, start
 import fnet
 from fnet import sources
 
+pytestmark = pytest.mark.bits
+
 RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
 DATA, VALIDATION = images(50), images(20, seed=1)  # 50 = 6 * 8 + 2
 
