@@ -104,6 +104,7 @@ class Batches(Source):
 
     def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
         """Every new shape against the model; values where they are on the host, at hand."""
+        refuse_sample(number, batch)
         batch = check_data(f"batch {number} of `data`", batch)
         x, y, *_ = batch
         kind = tuple((array.shape, array.dtype) for array in batch)
@@ -153,6 +154,15 @@ def check_batches(batches: Iterable[Any], epochs: int, split: float) -> None:
             f"`data` must be an iterable that can be gone through {epochs} times, got a "
             f"{type(batches).__name__}, which is empty after the first. "
             f"Pass a list, or an object whose __iter__ starts anew."
+        )
+
+
+def refuse_sample(number: int, batch: Any) -> None:
+    if isinstance(batch, (tuple, list)) and len(batch) > 1 and not np.ndim(batch[1]):
+        raise ValueError(
+            f"`data` must give batches where it is an iterable, got one sample "
+            f"in place of batch {number}, since its label has no axis. Put samples together, or "
+            f"pass an object with __len__ and __getitem__ but no __iter__, to look them up in."
         )
 
 

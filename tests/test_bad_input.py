@@ -555,6 +555,12 @@ ROWS = [
         "^`validation_split` must be 0 without arrays to split, got 0.2",
     ),
     Row(
+        "samples for batches",
+        lambda: fit(NET, STATE, list(zip(X, Y, strict=True)), loss=LOSS),
+        ValueError,
+        "^`data` must give batches where it is an iterable, got one sample in place of batch 1",
+    ),
+    Row(
         "a bad batch",
         lambda: fit(NET, STATE, [(X, Y[1:])], loss=LOSS),
         ValueError,

@@ -10,6 +10,7 @@ import termios
 import threading
 
 import chex
+import grain
 import jax
 import numpy as np
 import pytest
@@ -42,8 +43,15 @@ def test_validation_split_is_the_last_fraction_before_shuffling():
     assert list(split[1]) == ["loss", "accuracy", "val_loss", "val_accuracy"]
 
 
-def test_an_iterable_of_batches_is_the_same_run_as_arrays_in_order():
-    batches = list(fnet.batches(DATA, 8))
+@pytest.mark.parametrize(
+    "batches",
+    [
+        list(fnet.batches(DATA, 8)),
+        grain.MapDataset.range(50).map(lambda row: (DATA[0][row], DATA[1][row])).batch(8),
+    ],
+    ids=["list", "grain"],
+)
+def test_an_iterable_of_batches_is_the_same_run_as_arrays_in_order(batches):
     equal(
         fnet.fit(classifier(), start(), batches, epochs=2, **RUN),
         fnet.fit(classifier(), start(), DATA, epochs=2, shuffle=False, **RUN),

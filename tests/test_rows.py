@@ -4,10 +4,12 @@ import threading
 import weakref
 
 import chex
+import grain
 import h5py
 import jax
 import numpy as np
 import pytest
+from array_record.python import array_record_module
 from problems import LOSS, METRICS, bits, images
 
 import fnet
@@ -89,12 +91,31 @@ def hdf5(folder):
     return file.create_dataset("x", data=X, chunks=(4, 4, 4)), file.create_dataset("y", data=Y)
 
 
+class Records(Samples):
+    """Samples out of a file of records, as grain reads it."""
+
+    def __init__(self, path):
+        writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+        for x, y in zip(X, Y, strict=True):
+            writer.write(x.tobytes() + y.tobytes())
+        writer.close()
+        self.records = grain.sources.ArrayRecordDataSource(str(path))
+
+    def __len__(self):
+        return len(self.records)
+
+    def __getitem__(self, number):
+        x, y = np.split(np.frombuffer(self.records[number], np.uint8), [X[0].nbytes])
+        return x.reshape(X[0].shape), y.view(Y.dtype)[0]
+
+
 FORMS = {
     "memmap": memmap,
     "memmap beside an array": lambda folder: (memmap(folder)[0], Y),
     "hdf5": hdf5,
     "lists": lambda folder: Lists(),
     "samples": lambda folder: Samples(),
+    "grain": lambda folder: Records(folder / "records"),
     "many samples": lambda folder: ManySamples(),
 }
 
