@@ -74,9 +74,9 @@ class Rows(Numbered):
         if self.chunk is None or at.steps == self.chunk.stop:
             self.chunk = None  # before the one after the next is read: two are enough
             try:
-                few = self.steps_a_look  # since the device waits for the first one
-                coming = self.coming or self.submit(at.state.key, epoch, at.steps, few)
-                self.chunk = coming.result()
+                if self.coming is None:  # the device waits for this one, so it is short
+                    self.coming = self.submit(at.state.key, epoch, at.steps, self.steps_a_look)
+                self.chunk = self.coming.result()
             except Exception as error:
                 error.add_note(
                     f"in place of batch {at.steps + 1} of the epoch, before step {at.state.step}; "
