@@ -100,15 +100,12 @@ def together(what: str) -> Iterator[None]:
     Raises:
         OSError: another process failed; the one that did raises its own error.
     """
-    failure = None
     try:
         yield
-    except Exception as error:
-        failure = error
-    failed = where(failure is not None)
-    if failure:
-        raise failure
-    if failed:
+    except Exception:
+        where(True)
+        raise
+    if failed := where(False):
         raise OSError(
             f"every process must {what}, got an error in {', '.join(map(str, failed))} of "
             f"{jax.process_count()}. See what that one says."
