@@ -30,6 +30,12 @@ Built = tuple[Tree, Tree, Shape]  # params, state, out_shape
 Output = tuple[jax.Array, Tree]  # y, state
 
 
+def by_path(tree: Tree) -> dict[str, Any]:
+    """The leaves by path, as in a file of weights: `dense_1/kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
 def abstract(shape: Shape) -> jax.ShapeDtypeStruct:
     """Floats of this shape, for `jax.eval_shape`."""
     return jax.ShapeDtypeStruct(shape, jnp.result_type(float))

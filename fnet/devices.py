@@ -16,7 +16,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from .combinators import Combinator, check_known
-from .contract import Layer, Shape, Tree, as_layer
+from .contract import Layer, Shape, Tree, as_layer, by_path
 from .values import describe
 
 DATA, MODEL = "data", "model"  # the axes of a mesh that are used, by name
@@ -89,15 +89,10 @@ class Devices:
     layout: tuple[Laid, ...] = ()  # longer names first
 
     def spread(self, batch: T) -> T:
-        """A batch over the mesh's axis "data"; on each device all of one that it does not divide.
-
-        Computing such a batch everywhere spares padding it, which batch statistics would see.
-        """
+        """A batch as `over_data` has it."""
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, batch)
-        size = len(jax.tree.leaves(batch)[0])
-        divides = size % self.mesh.shape[DATA] == 0
-        return put(batch, NamedSharding(self.mesh, PartitionSpec(DATA) if divides else COPIES))
+        return put(batch, over_data(self.mesh, len(jax.tree.leaves(batch)[0])))
 
     def copied(self, tree: T) -> T:
         """Arrays of JAX with a copy on each device."""
@@ -127,6 +122,14 @@ class Devices:
             if shape == laid.shape and (name.endswith(f"/{laid.name}") or layer == its_layer):
                 return laid.spec
         return COPIES
+
+
+def over_data(mesh: Mesh, size: int) -> NamedSharding:
+    """Of a batch: over the mesh's axis "data"; on each device all of one that it does not divide.
+
+    Computing such a batch everywhere spares padding it, which batch statistics would see.
+    """
+    return NamedSharding(mesh, PartitionSpec(DATA) if size % mesh.shape[DATA] == 0 else COPIES)
 
 
 def put(tree: T, sharding: NamedSharding) -> T:
@@ -167,7 +170,7 @@ def devices_of(net: Layer, params: Tree, mesh: Mesh | None, given: Any) -> Devic
     mesh = check_mesh(mesh)
     if given is None or callable(given):
         given = (given or shardings)(net, params, mesh)
-    leaves, chosen = named(params), named(given)
+    leaves, chosen = by_path(params), by_path(given)
     if leaves.keys() != chosen.keys():
         raise TypeError(
             f"`shardings` must be a tree like the parameters, got too much: "
@@ -176,11 +179,6 @@ def devices_of(net: Layer, params: Tree, mesh: Mesh | None, given: Any) -> Devic
         )
     layout = [laid(name, leaf, chosen[name], mesh) for name, leaf in leaves.items()]
     return Devices(mesh, tuple(sorted(layout, key=lambda one: len(one.name), reverse=True)))
-
-
-def named(tree: Tree) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> Laid:

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from .checks import check_batch_size, check_data, check_finite
 from .data import epoch_order
-from .devices import DATA, check_mesh
+from .devices import check_mesh, over_data
 
 
 def host_batches(
@@ -70,8 +70,7 @@ class HostBatches:
         for start in range(0, size, self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, size))
             rows = rows if order is None else order[rows]
-            divides = len(rows) % self.mesh.shape[DATA] == 0
-            sharding = NamedSharding(self.mesh, PartitionSpec(DATA if divides else None))
+            sharding = over_data(self.mesh, len(rows))
             yield tuple(lying(array, rows, sharding) for array in self.data)
 
 

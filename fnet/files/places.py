@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ..combinators import Combinator, sequential
-from ..contract import Layer, Shape, Tree
+from ..contract import Layer, Shape, by_path
 from ..model import check_shape, output_shape
 from ..stacks import remat
 
@@ -68,14 +68,8 @@ def leaves(layer: Layer, in_shape: Shape) -> dict[str, Leaf]:
     return {
         name: Leaf(tree, leaf.shape, leaf.dtype)
         for tree, value in (("params", params), ("state", state))
-        for name, leaf in flat(value).items()
+        for name, leaf in by_path(value).items()
     }
-
-
-def flat(tree: Tree) -> dict[str, Any]:
-    """The leaves of nested dicts by their path."""
-    pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in pairs}
 
 
 def named_by(holding: list[Place], names: Mapping[str, str]) -> list[str]:
