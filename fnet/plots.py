@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .sweeps import Grid
+from .training.grid import Grid
 
 if TYPE_CHECKING:  # matplotlib takes seconds to import, so only a call does
     from matplotlib.axes import Axes

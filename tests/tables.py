@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 import fnet
-from fnet import activations, initializers
+from fnet.layers import activations, initializers
 
 
 class Row(NamedTuple):

@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 import fnet
-from fnet.data import (
-    epoch_order,
-    map_batches,
-    permute,
-    round_keys,
-    walk,
-)
+from fnet.data.batches import map_batches
+from fnet.data.shuffle import epoch_order, permute, round_keys, walk
 
 ORDERS = jax.jit(
     jax.vmap(lambda key, size: fnet.index_shuffle(key, jnp.arange(size), size), (0, None)),

@@ -9,7 +9,7 @@ from test_layers import built, close
 
 import fnet
 from fnet.files import exported
-from fnet.files.container import CorruptFileError
+from fnet.files.tensor_file import CorruptFileError
 
 BATCHES = 1, 3, 7
 NAMES = {function.__name__ for function in ACTIVATIONS}  # all at once: a row of their own

@@ -18,7 +18,7 @@ import safetensors.numpy
 from problems import bits, enable_x64
 
 import fnet
-from fnet.files import container, disk
+from fnet.files import atomic, tensor_file
 
 NET = fnet.sequential(fnet.dense(3), fnet.tanh, fnet.dense(1))
 
@@ -59,7 +59,7 @@ TREES = {
     "nothing": dict,
     "every_dtype": lambda: {
         code: (jnp if dtype.itemsize < 8 else np).ones((2, 3), dtype)
-        for code, dtype in container.DTYPES.items()
+        for code, dtype in tensor_file.DTYPES.items()
     },
     "assorted": assorted,
     "adam": small,
@@ -241,9 +241,9 @@ def test_files_that_are_none_are_refused(name, path):
 
 def signed(metadata):
     """A file whose header is as good as its digest can tell."""
-    marks = {"__metadata__": {"digest": container.ZEROS, **metadata}}
+    marks = {"__metadata__": {"digest": tensor_file.ZEROS, **metadata}}
     file = header_file(marks)
-    return file.replace(b"0" * 64, container.digest(file[:8], file[8:]).encode(), 1)
+    return file.replace(b"0" * 64, tensor_file.digest(file[:8], file[8:]).encode(), 1)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_further_refusals(path, monkeypatch):
         fnet.save(path, {"run": {"loss": 1.0}})
     with pytest.raises(TypeError, match="`net` must be a layer"):
         fnet.save_weights(path, params(), "dense")
-    monkeypatch.setattr(container, "MAX_HEADER", 100)
+    monkeypatch.setattr(tensor_file, "MAX_HEADER", 100)
     with pytest.raises(ValueError, match="must fit into 100 bytes, got .* Stack"):
         fnet.save_weights(path, params())
     assert not path.exists()
@@ -440,12 +440,12 @@ def test_a_disk_that_fails_leaves_the_old_file(error, path, monkeypatch):
     fnet.save(path, params(2))
     old = path.read_bytes()
     working = FailingDisk(-1, error)
-    monkeypatch.setattr(disk, "os", working)
+    monkeypatch.setattr(atomic, "os", working)
     fnet.save(path, params(3))
     new = path.read_bytes()
     for failing, name in enumerate(working.calls):
         path.write_bytes(old)
-        monkeypatch.setattr(disk, "os", FailingDisk(failing, error))
+        monkeypatch.setattr(atomic, "os", FailingDisk(failing, error))
         with pytest.raises(type(error)) as raised:
             fnet.save(path, params(3))
         only_the_folder = failing > working.calls.index("replace")
@@ -463,7 +463,7 @@ def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_them_all(path, monkeypatch
         def write(self, descriptor, data):
             return os.write(descriptor, data[:7])
 
-    monkeypatch.setattr(disk, "os", SlowDisk(-1, None))
+    monkeypatch.setattr(atomic, "os", SlowDisk(-1, None))
     fnet.save(path, params())
     assert_same(fnet.load(path, params()), params())
 

@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import fnet
-from fnet.files.container import CorruptFileError
+from fnet.files.tensor_file import CorruptFileError
 
 FOREIGN = pathlib.Path(__file__).parent / "data" / "foreign"
 ENDINGS = (".weights.h5", ".keras", ".torch.safetensors")

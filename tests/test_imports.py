@@ -1,4 +1,4 @@
-"""The arrows of the design: a module imports only what stands before it in this list."""
+"""Imports run one way: a folder imports only folders that stand before it in this list."""
 
 import ast
 import pathlib
@@ -8,130 +8,35 @@ import sys
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "fnet"
-ORDER = [
-    "errors",
-    "values",
-    "dtypes",
-    "activations",
-    "initializers",
-    "contract",
-    "layers",
-    "normalization",
-    "windows",
-    "convolution",
-    "pooling",
-    "embedding",
-    "attention",
-    "augmentation",
-    "combinators",
-    "stacks",
-    "model",
-    "summaries",
-    "precision",
-    "labels",
-    "losses",
-    "metrics",
-    "checks",
-    "series",
-    "devices",
-    "objective",
-    "hyperparameters",
-    "schedules",
-    "optimizer",
-    "optimizers",
-    "matrices",
-    "catalogue",
-    "wrappers",
-    "masking",
-    "adapters",
-    "data",
-    "state",
-    "inference",
-    "loops",
-    "running",
-    "diagnosis",
-    "training",
-    "many",
-    "sweeps",
-    "sample_weights",
-    "hosts",
-    "files.disk",
-    "files.container",
-    "files.trees",
-    "files.exported",
-    "files.weights",
-    "files.runs",
-    "files.checkpoints",
-    "files.sums",
-    "files.orbax",
-    "files.places",
-    "files.foreign",
-    "files.hdf5",
-    "files.keras",
-    "files.orders",
-    "files.torch",
-    "callbacks",
-    "progress",
-    "sources",
-    "iterables",
-    "tables",
-    "rows",
-    "interruption",
-    "journal",
-    "fitting",
-    "plots",
-    "datasets",
-    "__init__",
-]
-
-
-def path_of(name: str) -> pathlib.Path:
-    return PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
+ORDER = "core layers models losses optimizers data distributed training files interop fitting plots"
+IMPORTS_NOTHING = "datasets"  # a world of its own
+FOLDERS = {path.stem: path for path in PACKAGE.iterdir() if path.stem not in ("__init__", "py")}
 
 
 def imported(path: pathlib.Path) -> set[str]:
-    """The modules of the package that a file imports, wherever in it."""
+    """The folders of the package that the files of a folder import, wherever in them."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            folder = path.parents[node.level - 1].relative_to(PACKAGE).parts
-            modules = [node.module] if node.module else [alias.name for alias in node.names]
-            names |= {".".join((*folder, module)) for module in modules}
-    return {"datasets" if name.startswith("datasets.") else name for name in names}
+    for file in path.glob("*.py") if path.is_dir() else [path]:
+        depth = len(file.relative_to(PACKAGE).parts)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == depth:
+                modules = [node.module] if node.module else [alias.name for alias in node.names]
+                names |= {module.split(".")[0] for module in modules}
+    return names
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_imports_point_to_the_left(name):
-    if name == "datasets":
-        return  # a world of its own, which test_datasets_stands_alone looks at
-    backwards = imported(path_of(name)) - set(ORDER[: ORDER.index(name)])
-    assert not backwards, f"{name} imports {backwards}, which stand after it"
+@pytest.mark.parametrize("folder", [IMPORTS_NOTHING, *ORDER.split()])
+def test_imports_point_to_the_left(folder):
+    before = ORDER.partition(folder)[0].split() if folder != IMPORTS_NOTHING else []
+    backward = imported(FOLDERS[folder]) - set(before)
+    assert not backward, f"{folder} imports {backward}, which stand after it"
 
 
-def test_the_list_is_complete():
-    modules = {path.stem for path in PACKAGE.glob("*.py")} | {"datasets"}
-    assert set(ORDER) == modules | {
-        f"files.{path.stem}" for path in PACKAGE.glob("files/*.py") if path.stem != "__init__"
-    }
+def test_every_folder_has_its_place():
+    assert FOLDERS.keys() - {"__pycache__"} == {IMPORTS_NOTHING, *ORDER.split()}
 
 
-def test_datasets_stands_alone():
-    for path in (PACKAGE / "datasets").glob("*.py"):
-        assert not any(
-            isinstance(node, ast.ImportFrom) and node.level > 1
-            for node in ast.walk(ast.parse(path.read_text()))
-        )
-
-
-def test_losses_and_optimizers_know_nothing_of_layers():
-    layers = set(ORDER[ORDER.index("contract") : ORDER.index("summaries")])
-    for name in ("labels", "losses", "metrics", "schedules", "optimizer", "optimizers"):
-        assert not imported(path_of(name)) & layers
-    for name in ("matrices", "catalogue", "wrappers", "masking", "adapters"):
-        assert not imported(path_of(name)) & layers
-
-
-def test_import_brings_nothing_that_is_not_needed():
+def test_importing_fnet_imports_only_what_it_needs():
     code = "import fnet, sys; print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert not loaded & {"matplotlib", "tqdm", "safetensors", "orbax", "grain", "optax", "chex"}

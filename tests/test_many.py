@@ -10,8 +10,8 @@ import pytest
 from problems import LOSS, METRICS, bits, classifier, enable_x64, images, start
 
 import fnet
-from fnet.loops import loop, scan, segment_size
-from fnet.many import CACHED, FORMS, fastest_form
+from fnet.training.scan import loop, scan, segment_size
+from fnet.training.train_many import CACHED, FORMS, fastest_form
 
 DATA, VALIDATION = images(50), images(20, seed=1)
 RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8, "validation": VALIDATION}

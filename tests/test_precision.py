@@ -12,8 +12,8 @@ from problems import LOSS, METRICS, bits, classifier, images, start
 from tables import LAYERS
 
 import fnet
-from fnet.combinators import each_layer
-from fnet.precision import Rounded
+from fnet.layers.wrappers import each_layer
+from fnet.training.precision import Rounded
 
 DATA, VALIDATION = images(50), images(20, seed=1)
 RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}

@@ -15,8 +15,8 @@ from problems import bits
 from tables import ACTIVATIONS
 
 import fnet
-from fnet.errors import LayerError
-from fnet.precision import rounded
+from fnet.core.errors import LayerError
+from fnet.training.precision import rounded
 
 BATCH, STEPS = 4, 2
 DTYPES = ["float32", "bfloat16", "uint8", "int32"]

@@ -13,8 +13,8 @@ from array_record.python import array_record_module
 from problems import LOSS, METRICS, bits, images
 
 import fnet
-from fnet import rows
-from fnet.tables import Table, is_table
+from fnet.data.random_access import Table, is_table
+from fnet.fitting import source_rows as rows
 
 pytestmark = pytest.mark.bits
 

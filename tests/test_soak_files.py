@@ -45,7 +45,7 @@ def test_a_process_killed_while_it_saves(writer, tmp_path, figures):
 
 def step_of(path: pathlib.Path, at_least: int) -> int:
     """That of the state in the file, of which every number is as it has to be."""
-    tensors = fnet.files.container.read_tensors(path)[0]
+    tensors = fnet.files.tensor_file.read_tensors(path)[0]
     step = int(tensors["step"])
     expected = saver.state(step)
     loaded = fnet.load(path, like=expected)

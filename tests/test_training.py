@@ -12,7 +12,7 @@ import pytest
 from problems import LOSS, METRICS, bits, classifier, digest, images, start
 
 import fnet
-from fnet import sources
+from fnet.fitting import sources
 
 pytestmark = pytest.mark.bits
 

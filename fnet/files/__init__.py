@@ -1,1 +1,8 @@
-"""Files: weights and whole runs, written whole or not at all, and checked when they are read."""
+"""Weights, whole runs, checkpoints and exported programs as files."""
+
+from .checkpoints import Checkpoints as Checkpoints
+from .export import export as export, load_exported as load_exported
+from .orbax import OrbaxCheckpoints as OrbaxCheckpoints
+from .state import load as load, save as save
+from .tensor_file import CorruptFileError as CorruptFileError
+from .weights import load_weights as load_weights, save_weights as save_weights

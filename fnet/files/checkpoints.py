@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 
-from ..checks import check_count
-from ..state import TrainState
-from .container import CorruptFileError
-from .runs import read_run, write_run
+from ..core.checks import check_count
+from ..training.state import TrainState
+from .state import read_run, write_run
+from .tensor_file import CorruptFileError
 from .trees import named, nested
 
 Extra = dict[str, Any]  # a nested dict of arrays: what `fit` adds to the state

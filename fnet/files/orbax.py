@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from ..hosts import leads, together
-from ..state import TrainState
+from ..distributed.processes import leads, together
+from ..training.state import TrainState
+from .atomic import sync_folder
 from .checkpoints import Checkpoints, Extra
-from .container import CorruptFileError, check_kind, read_tensors, write_tensors
-from .disk import sync_folder
-from .runs import EXTRA, check_structure
+from .state import EXTRA, check_structure
 from .sums import checksums
+from .tensor_file import CorruptFileError, check_kind, read_tensors, write_tensors
 from .trees import algorithm, built, check_same, is_key, name_of, named, nested, structure
 
 BESIDE = "fnet.safetensors"  # what is no sharded array, and the checksums; written last

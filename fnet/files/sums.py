@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..data import murmur
+from ..data.shuffle import murmur
 from .trees import WIDE
 
 SEEDS = (0x9E3779B9, 0x7F4A7C15)

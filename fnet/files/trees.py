@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..values import describe
+from ..core.trees import Tree
+from ..core.values import describe
 
-Tree = Any
 WIDE = ("int64", "uint64", "float64")
 
 

@@ -2,8 +2,9 @@
 
 import os
 
-from ..contract import Layer, Tree, as_layer
-from .container import check_kind, read_tensors, write_tensors
+from ..core.trees import Tree
+from ..layers.base import Layer, as_layer
+from .tensor_file import check_kind, read_tensors, write_tensors
 from .trees import named, nested, on_device, restored
 
 

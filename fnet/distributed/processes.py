@@ -1,0 +1,153 @@
+"""Processes that run one program together, each on its own devices."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from ..core.checks import check_batch_size, check_data, check_finite
+from ..data.shuffle import epoch_order
+from .sharding import check_mesh, over_data
+
+
+def host_batches(
+    data: tuple[Any, ...], batch_size: int | None, mesh: Mesh, *, key: jax.Array | None = None
+) -> "HostBatches":
+    """Batches over the devices of all processes, of which each process reads its own rows only.
+
+    Args:
+        data: `(x, y)`, arrays of the same length with rows to index, such as `numpy.memmap`, or
+            `(x, y, weights)`. The same in all processes; only their own rows are looked at.
+        batch_size: samples a batch of all processes together; None for all of them.
+        mesh: devices under named axes, of which one is "data". A batch that its size does not
+            divide, as the last one may be, lies on every device as a whole.
+        key: the `key` of the TrainState, for the order that `train` and `fit` take; without one,
+            the order of the data.
+
+    Returns:
+        What `fit` takes as `data`, in each process. A run that is resumed goes on in its order.
+
+    Raises:
+        ValueError: a mesh without the axis "data", or as `batches`.
+        TypeError: as `batches`.
+
+    Example:
+        >>> import jax, numpy as np, fnet
+        >>> mesh, x = jax.make_mesh((jax.device_count(),), ("data",)), np.arange(5.0)
+        >>> [x.tolist() for x, y in fnet.host_batches((x, x), 2, mesh)]
+        [[0.0, 1.0], [2.0, 3.0], [4.0]]
+    """
+    data = check_data("`data`", data)
+    return HostBatches(data, check_batch_size(batch_size, data[0]), check_mesh(mesh), key)
+
+
+@dataclass(frozen=True, eq=False)
+class HostBatches:
+    """Epochs of batches that lie on a mesh; see `host_batches`."""
+
+    data: tuple[Any, ...]
+    batch_size: int
+    mesh: Mesh
+    key: jax.Array | None
+
+    def __len__(self) -> int:
+        return -(-len(self.data[0]) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[jax.Array, ...]]:
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[tuple[jax.Array, ...]]:
+        size, order = len(self.data[0]), None
+        if self.key is not None:  # computed by each process for itself
+            data = jnp.asarray(np.asarray(jax.random.key_data(self.key)))
+            key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(self.key))
+            order = np.asarray(epoch_order(key, number, size))
+        for start in range(0, size, self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, size))
+            rows = rows if order is None else order[rows]
+            sharding = over_data(self.mesh, len(rows))
+            yield tuple(lying(array, rows, sharding) for array in self.data)
+
+
+def lying(array: Any, rows: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """These rows of an array on the devices; those of other processes are not read."""
+
+    def part(index: Any) -> np.ndarray:
+        read = np.asarray(array[rows[index[0]]])
+        check_finite("`data` of host_batches", read)
+        return read
+
+    return jax.make_array_from_callback((len(rows), *array.shape[1:]), sharding, part)
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes and speaks for all."""
+    return jax.process_index() == 0
+
+
+@contextmanager
+def together(what: str) -> Iterator[None]:
+    """What every process does, or none: where one fails, all raise.
+
+    The processes wait for each other at the end, so all of them must come here.
+
+    Raises:
+        OSError: another process failed; the one that did raises its own error.
+    """
+    try:
+        yield
+    except Exception:
+        where(True)
+        raise
+    if failed := where(False):
+        raise OSError(
+            f"every process must {what}, got an error in {', '.join(map(str, failed))} of "
+            f"{jax.process_count()}. See what that one says."
+        )
+
+
+def where(flag: bool) -> list[int]:
+    """The processes in which the flag is set."""
+    if jax.process_count() == 1:
+        return [0] * flag
+    from jax.experimental import multihost_utils
+
+    return np.flatnonzero(multihost_utils.process_allgather(np.array(flag))).tolist()
+
+
+def as_first(flag: bool) -> bool:
+    """What the first process says, for decisions that the clock makes."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.broadcast_one_to_all(np.array(flag)))
+
+
+def preempted(count: int) -> bool:
+    """Whether SIGTERM came to any process, and all of them are to stop here.
+
+    All processes ask at the same points of the program, which they number.
+    """
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(count)
+
+
+@contextmanager
+def noting_lost_peers() -> Iterator[None]:
+    """Say what an error of the runtime means where there are many processes."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() > 1:
+            error.add_note(
+                f"fit: one of the {jax.process_count()} processes is gone, if this is an error of "
+                f"communication. End all of them and start them again, with resume='auto'."
+            )
+        raise

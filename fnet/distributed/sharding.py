@@ -1,0 +1,234 @@
+"""Where the arrays of a run lie: batches over the devices of a mesh, wide parameters too.
+
+All of it is `jit` over arrays with a `NamedSharding`: the compiler puts in what devices have to
+tell each other, so that a mean over the batch is a mean over the whole of it on any number of them.
+"""
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ..core.trees import Tree, by_path
+from ..core.values import describe
+from ..layers.base import Layer, Shape, as_layer
+from ..layers.combinators import Combinator, check_known
+
+DATA, MODEL = "data", "model"  # the axes of a mesh that are used, by name
+WIDE = 512  # outputs of a kernel that is worth cutting: fewer leave a device too little to do
+
+COPIES = PartitionSpec()  # on each device one
+
+T = TypeVar("T")
+
+
+def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
+    """How parameters lie on a mesh unless one says otherwise; nothing is computed.
+
+    A parameter whose last axis (a kernel's outputs, and the bias, scale and offset of as many)
+    has at least 512 entries and is a multiple of the mesh's axis "model" is cut along it. All
+    others, and all of them on a mesh without that axis, have a copy on each device.
+
+    Args:
+        net: the model.
+        params: its parameters, or what `jax.eval_shape` gives of them.
+        mesh: devices under named axes, of which one is "data".
+
+    Returns:
+        A tree like `params` of NamedSharding. Change some of them and pass it as `shardings`, or
+        pass a function of the same three arguments that gives such a tree.
+
+    Raises:
+        TypeError: a `mesh` that is none, the parameters of another model.
+        ValueError: a mesh without the axis "data".
+
+    Example:
+        >>> import jax, fnet
+        >>> from jax.sharding import AxisType, PartitionSpec
+        >>> mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+        >>> net = fnet.sequential(fnet.dense(512), fnet.relu, fnet.dense(10))
+        >>> params = fnet.init(net, jax.random.key(0), (784,))
+        >>> layout = fnet.shardings(net, params, mesh)
+        >>> layout["dense"]["kernel"].spec == PartitionSpec(None, "model")
+        True
+        >>> layout["dense_1"]["kernel"].is_fully_replicated
+        True
+    """
+    net, mesh = as_layer(net, "net"), check_mesh(mesh)
+    if isinstance(net, Combinator):
+        check_known("parameters", params, [name for name, _ in net.named()])
+    parts = mesh.shape.get(MODEL, 0)
+
+    def sharding(leaf: Any) -> NamedSharding:
+        *others, last = jnp.shape(leaf) or (0,)
+        cut = parts and last >= WIDE and last % parts == 0
+        spec = PartitionSpec(*(None for _ in others), MODEL) if cut else COPIES
+        return NamedSharding(mesh, spec)
+
+    return jax.tree.map(sharding, params)
+
+
+class Laid(NamedTuple):
+    """A parameter, and how it lies."""
+
+    name: str  # dense/kernel
+    shape: Shape
+    spec: PartitionSpec
+
+
+@dataclass(frozen=True)
+class Devices:
+    """A mesh and the layout of the parameters on it, as a static value; one device unless given."""
+
+    mesh: Mesh | None = None
+    layout: tuple[Laid, ...] = ()  # longer names first
+
+    def spread(self, batch: T) -> T:
+        """A batch as `over_data` has it."""
+        if self.mesh is None:
+            return jax.tree.map(jnp.asarray, batch)
+        return put(batch, over_data(self.mesh, len(jax.tree.leaves(batch)[0])))
+
+    def copied(self, tree: T) -> T:
+        """Arrays of JAX with a copy on each device."""
+        if self.mesh is None:
+            return jax.tree.map(jnp.asarray, tree)
+        return put(tree, NamedSharding(self.mesh, COPIES))
+
+    def place(self, state: T) -> T:
+        """A TrainState, or a dict of some of its fields, as the layout has it.
+
+        What an optimizer keeps of a parameter lies as that does, and so do running statistics of
+        the shape of a parameter of their layer; all else has a copy on each device.
+        """
+        mesh = self.mesh
+        if mesh is None:
+            return state
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: put(leaf, NamedSharding(mesh, self.spec(path, jnp.shape(leaf)))),
+            state,
+        )
+
+    def spec(self, path: Any, shape: Shape) -> PartitionSpec:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        layer, _, _ = name.rpartition("/")
+        for laid in self.layout:
+            its_layer, _, _ = f"model_state/{laid.name}".rpartition("/")
+            if shape == laid.shape and (name.endswith(f"/{laid.name}") or layer == its_layer):
+                return laid.spec
+        return COPIES
+
+
+def over_data(mesh: Mesh, size: int) -> NamedSharding:
+    """Of a batch: over the mesh's axis "data"; on each device all of one that it does not divide.
+
+    Computing such a batch everywhere spares padding it, which batch statistics would see.
+    """
+    return NamedSharding(mesh, PartitionSpec(DATA) if size % mesh.shape[DATA] == 0 else COPIES)
+
+
+def put(tree: T, sharding: NamedSharding) -> T:
+    """The arrays with that sharding; within a program it is the compiler that sees to it."""
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, jax.core.Tracer):
+            return lax.with_sharding_constraint(leaf, sharding)
+        own = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+        if own and not sharding.is_fully_addressable:
+            return sent(leaf, sharding)
+        return jax.device_put(leaf, sharding)
+
+    return jax.tree.map(one, tree)
+
+
+def sent(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """What each process has for itself, on devices of all; JAX takes that from the host alone."""
+    if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
+        data = sent(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    weak = getattr(leaf, "weak_type", False) and not leaf.ndim
+    return jax.device_put(leaf.item() if weak else np.asarray(leaf), sharding)
+
+
+def devices_of(net: Layer, params: Tree, mesh: Mesh | None, given: Any) -> Devices:
+    """What the arguments `mesh` and `shardings` say.
+
+    `given` is a tree like `params`, or a function such as `shardings`, the one used unless given.
+    """
+    if mesh is None:
+        if given is not None:
+            raise ValueError(
+                f"`shardings` must come with `mesh`, got {describe(given)} without one. Pass the "
+                f"mesh of its devices too."
+            )
+        return Devices()
+    mesh = check_mesh(mesh)
+    if given is None or callable(given):
+        given = (given or shardings)(net, params, mesh)
+    leaves, chosen = by_path(params), by_path(given)
+    if leaves.keys() != chosen.keys():
+        raise TypeError(
+            f"`shardings` must be a tree like the parameters, got too much: "
+            f"{sorted(chosen.keys() - leaves.keys())}, too little: "
+            f"{sorted(leaves.keys() - chosen.keys())}. Change what fnet.shardings gives."
+        )
+    layout = [laid(name, leaf, chosen[name], mesh) for name, leaf in leaves.items()]
+    return Devices(mesh, tuple(sorted(layout, key=lambda one: len(one.name), reverse=True)))
+
+
+def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> Laid:
+    if not isinstance(sharding, NamedSharding) or by_compiler(sharding.mesh) != mesh:
+        raise TypeError(
+            f"`shardings` must hold a NamedSharding of `mesh` for each parameter, got "
+            f"{sharding!r} for {name!r}. Write NamedSharding(mesh, PartitionSpec(...))."
+        )
+    shape = jnp.shape(leaf)
+    cuts = [cut if isinstance(cut, tuple) else (cut,) for cut in sharding.spec]
+    parts = [math.prod(mesh.shape[axis] for axis in cut if axis is not None) for cut in cuts]
+    if len(parts) > len(shape) or any(map(operator.mod, shape, parts)):
+        raise ValueError(
+            f"`shardings` must cut each parameter into even parts, got {sharding.spec} for "
+            f"{name!r} of shape {shape} on a mesh of {dict(mesh.shape)}. Cut another axis, or "
+            f"write PartitionSpec() for a copy on each device."
+        )
+    return Laid(name, shape, sharding.spec)
+
+
+def check_mesh(mesh: Mesh) -> Mesh:
+    """The mesh, its axes left to the compiler."""
+    if not isinstance(mesh, Mesh):
+        raise TypeError(
+            f"`mesh` must be a jax.sharding.Mesh, got {describe(mesh)}. "
+            f'Make one: jax.make_mesh((jax.device_count(),), ("data",)).'
+        )
+    if DATA not in mesh.shape:
+        raise ValueError(
+            f"`mesh` must have an axis {DATA!r}, over which batches lie, got axes "
+            f'{mesh.axis_names}. Name one so: jax.make_mesh((jax.device_count(),), ("data",)).'
+        )
+    return by_compiler(mesh)
+
+
+def by_compiler(mesh: Any) -> Mesh:
+    """The same devices, without sharding in types: jax.make_mesh has that unless told."""
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * np.ndim(mesh.devices))
+
+
+def spread_members(states: T, devices: Devices) -> T:
+    """Many states over the mesh's axis "data", as many of them on each device."""
+    mesh = devices.mesh
+    if mesh is None:
+        return states
+    members, parts = len(jax.tree.leaves(states)[0]), mesh.shape[DATA]
+    if members % parts:
+        raise ValueError(
+            f"`states` must hold a number of members that the mesh's axis {DATA!r} divides, got "
+            f"{members} members and {parts} parts. Add members, or use fewer devices."
+        )
+    return put(states, NamedSharding(mesh, PartitionSpec(DATA)))

@@ -1,0 +1,4 @@
+"""`fit`: training driven from the host, with progress, callbacks, checkpoints and signals."""
+
+from .callbacks import STOP as STOP, early_stopping as early_stopping
+from .fit import fit as fit

@@ -1,0 +1,117 @@
+"""Where the first number that is not finite came from, found by taking the step again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..core.errors import LayerValueError
+from ..core.trees import Tree
+from ..layers.base import Key, Output
+from ..layers.wrappers import Wrapped, each_layer
+from ..training.state import TrainState
+from ..training.step import Tally
+from ..training.task import Batch, Objective
+
+
+@jax.jit
+def finite_leaves(run: tuple[TrainState, Tally]) -> jax.Array:
+    """Whether each array of a run is finite, the sum of its losses first."""
+    state, tally = run
+    leaves = jax.tree.leaves((tally.sums["loss"], state.params, state.model_state, state.opt_state))
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves if is_float(leaf)])
+
+
+def is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
+def finite(tree: Tree) -> bool:
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
+
+
+class GradientError(Exception):
+    """The gradient that reaches a layer's output is finite, that which leaves it is not."""
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def guarded(x: jax.Array, number: int) -> jax.Array:
+    """`x`, whose gradient is refused in the name of this layer where it is not finite."""
+    return x
+
+
+def guard(number: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:
+    if not finite(gradient):
+        raise GradientError(number)
+    return (gradient,)
+
+
+guarded.defvjp(lambda x, number: (x, None), guard)
+
+
+@dataclass(frozen=True, repr=False)
+class Watched(Wrapped):
+    """A layer that refuses to give what is not finite; the combinators around it add its name."""
+
+    number: int
+    blamed: int | None  # the number of the layer whose gradient is to blame
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        if self.number == self.blamed:
+            raise LayerValueError("gives a gradient that is not finite from one that is")
+        params, x = jax.tree.map(
+            lambda a: guarded(a, self.number) if is_float(a) else a, (params, x)
+        )
+        y, new_state = self.layer.apply(params, state, x, key, training)
+        if finite(y):
+            return y, new_state
+        if not finite(params):
+            raise LayerValueError("has parameters that are not finite")
+        size = float(jnp.abs(x.astype(float)).max())
+        raise LayerValueError(f"gives what is not finite from an input of up to {size:.3g}")
+
+
+def watched(goal: Objective, blamed: int | None = None) -> Objective:
+    numbers: Iterator[int] = count()
+    return replace(
+        goal, body=each_layer(goal.body, lambda layer: Watched(layer, next(numbers), blamed))
+    )
+
+
+def explain(goal: Objective, state: TrainState, batch: Batch) -> str:
+    """What of this step is not finite in this state, with the first layer to blame."""
+    x, *targets = batch
+    if not finite(x):
+        return "the batch holds inputs that are not finite"
+    key = jax.random.fold_in(state.key, state.step)
+
+    def loss(params: Tree, goal: Objective) -> jax.Array:
+        output, _ = goal.forward(params, state.model_state, x, key)
+        value = goal.values(guarded(output, -1), *targets)["loss"].mean()
+        if not finite(value):
+            size = float(jnp.abs(output).max())
+            raise LayerValueError(
+                f"the loss gives what is not finite from outputs of up to {size:.3g}"
+            )
+        return value
+
+    try:
+        loss(state.params, watched(goal))  # forward alone, in numbers that can be looked at
+        _, back = jax.vjp(partial(loss, goal=watched(goal)), state.params)
+        back(jnp.ones(()))
+        return "the update gives what is not finite from gradients that are"
+    except LayerValueError as error:
+        return str(error)
+    except GradientError as error:
+        (number,) = error.args
+    if number < 0:
+        return "the loss gives a gradient that is not finite"
+    try:
+        loss(state.params, watched(goal, blamed=number))
+    except LayerValueError as error:
+        return str(error)
+    raise AssertionError("the layer to blame is one of the layers")

@@ -1,0 +1,110 @@
+"""What `fit` keeps of its run, and how it goes on where another process stopped."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..files.checkpoints import Saver
+from ..training.epochs import History
+from ..training.step import Logs, Tally, empty_tally, recorded
+from ..training.task import Objective
+from .sources import Position
+
+
+class Journal:
+    """Where a run of `fit` is, what it was until there, and where that is saved.
+
+    `names` are those of an epoch's logs, in their order; `about` is what must be the same in a run
+    that is resumed.
+    """
+
+    def __init__(
+        self,
+        goal: Objective,
+        names: list[str],
+        about: dict[str, Any],
+        at: Position,
+        saver: Saver | None,
+    ):
+        self.names, self.series, self.about = names, recorded(goal), about
+        self.at, self.saver = at, saver
+        nothing = {name: np.zeros(0) for name in names}
+        self.history: History = nothing | {"record": empty_tally(goal, 0).record}
+        self.ended = False  # by a callback
+        self.moment: tuple[int, ...] = ()  # that was saved last
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history["loss"])
+
+    @property
+    def saved(self) -> str:
+        if self.saver is None:
+            return "nothing is saved"
+        steps = self.saver.checkpoints.steps()
+        return f"saved until step {max(steps, default=0)} in {self.saver.checkpoints.directory}"
+
+    def close_epoch(self, logs: Logs, record: Logs) -> Logs:
+        """The logs of an epoch in their order, which are added to the history."""
+        logs = {name: logs[name] for name in self.names}
+        before = self.history["record"]
+        history: History = {n: np.append(self.history[n], logs[n]) for n in self.names}
+        history["record"] = {n: np.append(before[n], record[n]) for n in self.series}
+        self.history = history
+        return logs
+
+    def result(self) -> History:
+        """The history as arrays of JAX."""
+        history: History = {name: jnp.asarray(self.history[name]) for name in self.names}
+        if self.series:
+            record = self.history["record"]
+            history["record"] = {name: jnp.asarray(record[name]) for name in self.series}
+        return history
+
+    def due(self) -> bool:
+        """Whether to save here; where `every` is not given, at the start of each epoch."""
+        every = self.saver and self.saver.checkpoints.every
+        return int(self.at.state.step) % every == 0 if every else self.at.steps == 0
+
+    def save(self) -> None:
+        at, moment = self.at, (int(self.at.state.step), self.epochs, self.ended)
+        if self.saver is None or self.moment == moment:
+            return
+        self.moment = moment
+        place = {"steps": at.steps, "samples": at.samples, "skipped": at.skipped}
+        run = {"about": self.about, "history": self.history, "ended": self.ended, "place": place}
+        self.saver.save(at.state, run | at.tally._asdict())
+
+    def resume(self) -> bool:
+        """Go to the newest good checkpoint, if there is one."""
+        found = self.saver and self.saver.checkpoints.read_latest(self.at.state)
+        if not found:
+            return False
+        state, run = found
+        self.check(run)
+        self.history = {name: run["history"][name] for name in self.names}
+        self.history["record"] = run["history"].get("record", {})
+        steps, samples, skipped = (int(run["place"][n]) for n in ("steps", "samples", "skipped"))
+        tally = Tally(run["sums"], run.get("record", {}))
+        self.at, self.ended = Position(state, tally, steps, samples, skipped), bool(run["ended"])
+        self.moment = int(state.step), self.epochs, self.ended
+        return True
+
+    def check(self, run: dict[str, Any]) -> None:
+        """Refuse to go on with another run than this one."""
+        theirs = {name: value.tolist() for name, value in run.get("about", {}).items()}
+        theirs["history"] = sorted(run.get("history", {}).keys() - {"record"})
+        ours = {name: np.asarray(value).tolist() for name, value in self.about.items()}
+        ours["history"] = sorted(self.names)
+        different = [
+            f"{name} {theirs.get(name)} there, {ours.get(name)} here"
+            for name in sorted(theirs.keys() | ours.keys())
+            if theirs.get(name) != ours.get(name)
+        ]
+        if different:
+            raise ValueError(
+                f"`resume` must go on with the same run, got a folder with one of which is "
+                f"different: {'; '.join(different)}. Give fit what it was given there, or use "
+                f"another folder."
+            )

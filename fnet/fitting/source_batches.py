@@ -1,0 +1,175 @@
+"""Where `fit` takes its steps from if it is given batches: any iterable of them."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..core.checks import check_data, check_finite
+from ..distributed.processes import HostBatches
+from ..training.state import TrainState
+from ..training.step import Logs, Tally, recorded, step, tallied
+from ..training.task import Batch, Objective
+from .nonfinite import finite_leaves
+from .sources import CALL_SECONDS, Position, Run, Source, held
+
+STEPS_TOGETHER = 32  # between two looks where there are many processes
+
+
+class Batches(Source):
+    """An iterable of batches, a step a call."""
+
+    def __init__(self, batches: Iterable[Any], *how: Any):
+        super().__init__(*how)
+        self.batches = batches
+        self.outputs: dict[Any, jax.ShapeDtypeStruct] = {}
+
+    @property
+    def steps(self) -> int | None:
+        return len(self.batches) if isinstance(self.batches, Sized) else None
+
+    @property
+    def recorded_steps(self) -> int:
+        return 0
+
+    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+        # Looking at a step waits for the device, which is to run ahead: so not at every one.
+        run, recent, looked = without_record(at), [], time.monotonic()
+        try:
+            for number, batch in enumerate(self.given(at), 1):
+                if number <= at.steps:
+                    continue  # it was taken before this run was resumed
+                batch = self.goal.devices.spread(self.check(number, at.state, batch))
+                run, logs = batch_step(self.goal, *run, batch)
+                recent.append((batch, logs))
+                stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
+                if jax.process_count() > 1:  # which look at the same steps, or wait for ever
+                    late = len(recent) == STEPS_TOGETHER
+                if stopped or late or number == self.due(at):
+                    at, recent = self.look(at, run, recent), []
+                    yield at
+                    if at.failure or stop():
+                        return
+                    run, looked = without_record(at), time.monotonic()
+        except Exception:
+            if recent:
+                yield self.look(at, run, recent)
+            raise
+        if recent:
+            yield self.look(at, run, recent)
+        elif not at.steps:
+            raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
+
+    def given(self, at: Position) -> Iterator[Any]:
+        batches, number = self.begun(at), 0
+        while True:
+            number += 1
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                error.add_note(f"raised by `data` in place of batch {number} of the epoch")
+                raise
+            yield batch
+
+    def begun(self, at: Position) -> Iterator[Any]:
+        if not isinstance(self.batches, HostBatches):
+            return iter(self.batches)
+        return self.batches.epoch((int(at.state.step) - at.steps) // len(self.batches))
+
+    def look(self, at: Position, run: Run, recent: list[tuple[Batch, Logs]]) -> Position:
+        """The position after these batches; a step at a time if they left what is not finite."""
+        first, record, done = at.steps, at.tally.record, [logs for _, logs in recent]
+        at = at._replace(tally=without_record(at)[1])
+        if held((at.state, at.tally), finite_leaves(run)):
+            at = at.after(run, len(recent), sum(len(batch[0]) for batch, _ in recent))
+        else:
+            done = []
+            for batch, _ in recent:
+                one, logs = batch_step(self.goal, at.state, at.tally, batch)
+                at = self.judged(at, one, finite_leaves(one), len(batch[0]), partial(tuple, batch))
+                if at.failure:
+                    break
+                done.append(logs)
+        kept = jax.device_get(done[-first % self.goal.every :: self.goal.every])
+        record = {
+            name: np.append(series, [logs[name] for logs in kept]).astype(series.dtype)
+            for name, series in record.items()
+        }
+        return at._replace(tally=at.tally._replace(record=record))
+
+    def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
+        """Every new shape against the model; values where they are on the host, at hand."""
+        refuse_sample(number, batch)
+        batch = check_data(f"batch {number} of `data`", batch)
+        x, y, *_ = batch
+        kind = tuple((array.shape, array.dtype) for array in batch)
+        if kind not in self.outputs:
+            self.outputs[kind] = self.goal.check_shapes(
+                state.params, state.model_state, batch, len(x)
+            )
+        for name, array in {"x": x, "y": y}.items():
+            if isinstance(array, np.ndarray):
+                check_finite(f"`{name}` of batch {number}", array)
+        for labels in self.at_hand(y):
+            self.goal.check_labels(labels, self.outputs[kind])
+        return batch
+
+    def at_hand(self, y: Any) -> list[np.ndarray]:
+        """The labels that are on the host, or just were."""
+        if isinstance(self.batches, HostBatches):
+            return [np.asarray(shard.data) for shard in y.addressable_shards]
+        return [y] if isinstance(y, np.ndarray) else []
+
+
+@partial(jax.jit, static_argnames="goal")
+def batch_step(goal: Objective, state: TrainState, tally: Tally, batch: Batch) -> tuple[Run, Logs]:
+    new, logs = step(goal, state, batch)
+    tally = tallied(goal, tally, 0, len(batch[0]), logs)
+    return (new, tally), {name: logs[name] for name in recorded(goal)}
+
+
+def without_record(at: Position) -> Run:
+    return at.state, Tally(at.tally.sums, {})
+
+
+def is_batches(data: Any) -> bool:
+    if isinstance(data, (tuple, list)):
+        return bool(data) and isinstance(data[0], tuple)
+    return isinstance(data, Iterable) and not hasattr(data, "shape") and not isinstance(data, dict)
+
+
+def check_batches(batches: Iterable[Any], epochs: int, split: float) -> None:
+    if split:
+        raise ValueError(
+            f"`validation_split` must be 0 without arrays to split, got {split} and an iterable of "
+            f"batches. Pass `validation` instead."
+        )
+    if epochs > 1 and iter(batches) is batches:
+        raise ValueError(
+            f"`data` must be an iterable that can be gone through {epochs} times, got a "
+            f"{type(batches).__name__}, which is empty after the first. "
+            f"Pass a list, or an object whose __iter__ starts anew."
+        )
+
+
+def refuse_sample(number: int, batch: Any) -> None:
+    if isinstance(batch, (tuple, list)) and len(batch) > 1 and not np.ndim(batch[1]):
+        raise ValueError(
+            f"`data` must give batches where it is an iterable, got one sample "
+            f"in place of batch {number}, since its label has no axis. Put samples together, or "
+            f"pass an object with __len__ and __getitem__ but no __iter__, to look them up in."
+        )
+
+
+def refuse_weights(**weights: Any) -> None:
+    for name, value in weights.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` needs arrays to weigh, got an iterable of batches. "
+                f"Put the weights into the batches: (x, y, weights)."
+            )

@@ -1,0 +1,190 @@
+"""Where `fit` takes its steps from if data is larger than memory: rows, read in chunks."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.checks import check_batch_size, check_finite, check_weights
+from ..data.random_access import Table, native
+from ..data.sample_weights import with_class_weight
+from ..data.shuffle import index_shuffle
+from ..training.scan import loop
+from ..training.state import TrainState
+from ..training.step import Tally, step, tallied
+from ..training.task import Batch, Objective
+from .nonfinite import finite_leaves
+from .sources import Numbered, Position, Run
+
+CHUNK_BYTES = 2**24  # in whole batches, of which there is one at least
+LOOKS = 16  # at the data for a chunk: each has its price, and what it brings is to fit a cache
+
+
+class Chunk(NamedTuple):
+    """The rows of some steps in their order, on the device."""
+
+    data: Batch
+    start: int  # the first of the steps
+    stop: int
+    error: Exception | None  # why it ends before it is full
+
+
+class Rows(Numbered):
+    """A table that is read while it trains: a chunk in use, and the next, twice as long, coming."""
+
+    def __init__(
+        self,
+        table: Table,
+        state: TrainState,
+        class_weight: Mapping[int, float] | None,
+        batch_size: int | None,
+        shuffle: bool,
+        *how: Any,
+    ):
+        batch_size = check_batch_size(batch_size, np.broadcast_to(0, table.samples))
+        super().__init__(table.samples, batch_size, shuffle, *how)
+        self.table, self.class_weight, first = table, class_weight, np.array([0])
+        self.output = self.goal.check_shapes(
+            state.params, state.model_state, table.read(first), batch_size
+        )
+        self.like = self.checked(first)
+        row = sum(array.size * native(array.dtype).itemsize for array in self.like)
+        steps = CHUNK_BYTES // (row * batch_size)
+        self.steps_a_chunk = min(max(steps, 1), self.steps)
+        self.steps_a_look = max(self.steps_a_chunk // LOOKS, 1)
+        self.chunk: Chunk | None = None
+        self.coming: Future[Chunk] | None = None
+        self.ended = threading.Event()
+
+    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+        self.ended.clear()
+        with ThreadPoolExecutor(1, "rows") as self.thread:
+            try:
+                yield from super().epoch(at, stop)
+            finally:
+                self.ended.set()
+                self.chunk = self.coming = None
+
+    def ready(self, epoch: int, at: Position) -> int:
+        if self.chunk is None or at.steps == self.chunk.stop:
+            self.chunk = None  # before the one after the next is read: two are enough
+            try:
+                if self.coming is None:  # the device waits for this one, so it is short
+                    self.coming = self.submit(at.state.key, epoch, at.steps, self.steps_a_look)
+                self.chunk = self.coming.result()
+            except Exception as error:
+                error.add_note(
+                    f"in place of batch {at.steps + 1} of the epoch, before step {at.state.step}; "
+                    f"what was trained until then is saved where `callbacks` hold Checkpoints"
+                )
+                raise
+            self.coming = self.following(self.chunk, at.state.key, epoch)
+        return self.chunk.stop
+
+    def following(self, chunk: Chunk, key: jax.Array, epoch: int) -> Future[Chunk] | None:
+        if chunk.error:
+            failed: Future[Chunk] = Future()
+            failed.set_exception(chunk.error)
+            return failed
+        twice = 2 * (chunk.stop - chunk.start)
+        return self.submit(key, epoch, chunk.stop, twice) if chunk.stop < self.steps else None
+
+    def submit(self, key: jax.Array, epoch: int, start: int, steps: int) -> Future[Chunk]:
+        """Read the chunk that starts here, whose order the device gives before it is busy."""
+        stop = min(start + min(steps, self.steps_a_chunk), self.steps)
+        rows = start * self.batch_size + np.arange(self.steps_a_chunk * self.batch_size)
+        rows = np.minimum(rows, self.samples - 1)
+        if self.shuffle:
+            rows = np.asarray(shuffled(key, jnp.asarray(rows), epoch, self.samples))
+        return self.thread.submit(self.read, rows, start, stop)
+
+    def read(self, rows: np.ndarray, start: int, stop: int) -> Chunk:
+        """In the thread; a chunk ends before the batch that cannot be read."""
+        buffers = tuple(np.empty((len(rows), *a.shape[1:]), native(a.dtype)) for a in self.like)
+        step, together, error = start, self.steps_a_look, None
+        while step < stop and not self.ended.is_set():
+            end = min(step + together, stop)
+            first, last = (step - start) * self.batch_size, (end - 1 - start) * self.batch_size
+            part = slice(first, last + self.length(end - 1))
+            try:
+                batch = self.checked(rows[part])
+            except Exception as caught:
+                if together > 1:
+                    together = 1  # to find which one it is, and to train those before it
+                    continue
+                if step == start:
+                    raise
+                stop, error = step, caught
+                break
+            for buffer, array in zip(buffers, batch, strict=True):
+                buffer[part] = array
+            step = end
+        return Chunk(jax.block_until_ready(self.goal.devices.copied(buffers)), start, stop, error)
+
+    def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
+        """A batch of good values; if there are others, the row that they are in is named."""
+        batch = self.table.read(rows)
+        try:
+            return self.weighed(batch)
+        except ValueError:
+            for i, row in enumerate(rows):
+                try:
+                    self.weighed(tuple(array[i : i + 1] for array in batch))
+                except ValueError as error:
+                    raise ValueError(f"row {row} of `data`: {error}") from None
+            raise
+
+    def weighed(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, y, *weights = batch
+        for name, array in {"x": x, "y": y}.items():
+            check_finite(f"`{name}`", array)
+        self.goal.check_labels(y, self.output)
+        weights = [check_weights("`weights`", array, len(x)) for array in weights]
+        outputs = self.output.shape[-1] if self.output.ndim > 1 else 1
+        return with_class_weight((x, y, *weights), self.class_weight, outputs)
+
+    def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
+        assert self.chunk is not None
+        return chunk_steps(
+            self.goal, at.state, at.tally, self.chunk.data, self.chunk.start, start, stop,
+            self.batch_size, self.length(start),
+        )  # fmt: skip
+
+    def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
+        assert self.chunk is not None
+        first = (index - self.chunk.start) * self.batch_size
+        return tuple(array[first : first + self.length(index)] for array in self.chunk.data)
+
+
+@partial(jax.jit, static_argnames="size")
+def shuffled(key: jax.Array, rows: jax.Array, epoch: int, size: int) -> jax.Array:
+    return index_shuffle(key, rows, size, epoch)
+
+
+@partial(jax.jit, static_argnames=("goal", "batch_size", "length"))
+def chunk_steps(
+    goal: Objective,
+    state: TrainState,
+    tally: Tally,
+    data: Batch,
+    first: jax.Array,
+    start: jax.Array,
+    stop: jax.Array,
+    batch_size: int,
+    length: int,
+) -> tuple[Run, jax.Array]:
+    """`array_steps` of rows that lie in order, from those of step `first` on."""
+
+    def one_step(index: jax.Array, carry: Run) -> Run:
+        state, tally = carry
+        rows = (index - first) * batch_size + jnp.arange(length)  # a slice would change the bits
+        state, logs = step(goal, state, tuple(array[rows] for array in data))
+        return state, tallied(goal, tally, index, length, logs)
+
+    run = loop(start, stop, one_step, (state, tally))
+    return run, finite_leaves(run)

@@ -1,0 +1,151 @@
+"""What the files of other libraries share: tables `type of layer -> Entry, ...`, used both ways."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.trees import Tree
+from ..files.trees import named, nested
+from ..layers.base import Layer, Shape
+from .layer_paths import Place
+
+SHOWN = 50  # differences in one message
+Array = Any  # NumPy's, or an abstract one where only its shape is asked for
+
+
+class Turn(NamedTuple):
+    """How an array lies in the other library, and the way back to an array of this shape."""
+
+    there: Callable[[Array, Place], Array]
+    back: Callable[[np.ndarray, Place, Shape], np.ndarray]
+
+
+class Entry(NamedTuple):
+    """An array of the other library: ours in it, each turned, one after the other on axis 0."""
+
+    name: str
+    leaves: tuple[str, ...]
+    turn: Turn = Turn(lambda array, place: array, lambda array, place, shape: array)
+
+
+class Slot(NamedTuple):
+    """An array of a file, and the layer that it belongs to."""
+
+    place: Place
+    entry: Entry
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+Table = Mapping[type[Layer], Sequence[Entry]]
+Form = tuple[Shape, np.dtype[Any]]
+
+
+def holders(everywhere: list[Place], table: Table, library: str) -> list[Place]:
+    """The layers with arrays, each of which the library must have too."""
+    found = [place for place in everywhere if place.leaves]
+    foreign = [place for place in found if type(place.layer) not in table]
+    if foreign:
+        known = ", ".join(sorted(kind.__name__ for kind in table))
+        raise ValueError(
+            f"{foreign[0].path}: expected a layer that files of {library} can hold ({known}), got "
+            f"{foreign[0].layer!r}. Keep this model with fnet.save_weights."
+        )
+    return found
+
+
+def slots(
+    holding: list[Place], table: Table, modules: Sequence[str], separator: str
+) -> dict[str, Slot]:
+    """The arrays of the file by name; nothing is computed."""
+    found = {}
+    for place, module in zip(holding, modules, strict=True):
+        for entry in table[type(place.layer)]:
+            if entry.leaves[0] not in place.leaves:
+                continue  # a bias that is not used
+            leaf = place.leaves[entry.leaves[0]]
+            abstract = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+            turned = jax.eval_shape(lambda a, e=entry, p=place: e.turn.there(a, p), abstract)
+            shape = turned.shape
+            if len(entry.leaves) > 1:
+                shape = (len(entry.leaves) * shape[0], *shape[1:])
+            name = separator.join(filter(None, (module, entry.name)))
+            found[name] = Slot(place, entry, shape, leaf.dtype)
+    return found
+
+
+def check_same(
+    what: str, wanted: Mapping[str, tuple[str, Form]], found: Mapping[str, Form], fix: str
+) -> None:
+    """Refuse other names, shapes and dtypes, all at once; floats may be narrower than wanted."""
+    wrong = []
+    for name, (owner, (shape, dtype)) in wanted.items():
+        if name not in found:
+            wrong.append(f"{owner}: {name} of shape {shape} is missing")
+        elif found[name][0] != shape:
+            wrong.append(f"{owner}: {name} must have shape {shape}, got {found[name][0]}")
+        elif not exact(found[name][1], dtype):
+            wrong.append(f"{owner}: {name} must be {dtype} or narrower, got {found[name][1]}")
+    wrong += [
+        f"{name[:200]} of shape {found[name][0]} belongs to no layer"
+        for name in natural(found.keys() - wanted.keys())
+    ]
+    if wrong:
+        more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        lines = "".join(f"\n  {line}" for line in wrong[:SHOWN])
+        raise ValueError(
+            f"{what} must hold the arrays of this model, got {len(wrong)} differences:{lines}"
+            f"{more}\n{fix}"
+        )
+
+
+def exact(dtype: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and np.can_cast(dtype, wanted, "safe")
+
+
+def natural(names: Any) -> list[str]:
+    """Names sorted with the numbers in them as numbers."""
+    return sorted(names, key=lambda name: ([int(n) for n in re.findall("[0-9]{1,18}", name)], name))
+
+
+def read(wanted: dict[str, Slot], array_of: Callable[[str], np.ndarray]) -> tuple[Tree, Tree]:
+    """The two trees, from the arrays of a file that have been checked."""
+    trees: dict[str, dict[str, jax.Array]] = {"params": {}, "state": {}}
+    for name, (place, entry, _, _) in wanted.items():
+        whole = array_of(name)
+        parts = np.split(whole, len(entry.leaves)) if len(entry.leaves) > 1 else [whole]
+        for own, part in zip(entry.leaves, parts, strict=True):
+            leaf = place.leaves[own]
+            array = np.ascontiguousarray(entry.turn.back(part, place, leaf.shape), leaf.dtype)
+            trees[leaf.tree]["/".join((*place.names, own))] = jnp.asarray(array)
+    return nested(trees["params"]), nested(trees["state"])
+
+
+def written(
+    wanted: dict[str, Slot], holding: list[Place], params: Tree, state: Tree | None
+) -> dict[str, np.ndarray]:
+    """The arrays of the file by name; trees of another model are refused."""
+    ours = named({"params": params, "state": state or {}})
+
+    def key(place: Place, own: str) -> str:
+        return "/".join((place.leaves[own].tree, *place.names, own))
+
+    forms = {name: (array.shape, array.dtype) for name, array in ours.items()}
+    expected = {}
+    for place in holding:
+        for own, leaf in place.leaves.items():
+            _, dtype = forms.get(key(place, own), ((), leaf.dtype))
+            kept = dtype if jnp.issubdtype(dtype, jnp.floating) else leaf.dtype
+            expected[key(place, own)] = place.path, (leaf.shape, kept)
+    fix = "Use those that fnet.init and fnet.init_state made for this model and this `in_shape`."
+    check_same("`params` and `state`", expected, forms, fix)
+    arrays = {}
+    for name, (place, entry, _, _) in wanted.items():
+        parts = [entry.turn.there(ours[key(place, own)], place) for own in entry.leaves]
+        whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        arrays[name] = np.ascontiguousarray(whole).reshape(whole.shape)
+    return arrays

@@ -1,0 +1,77 @@
+"""Optimizers of other libraries, by the shape of their functions alone."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..core.trees import Tree
+from ..core.values import describe
+from ..optimizers.base import Optimizer
+from ..optimizers.hyperparameters import Number, pytree, static
+
+
+class OptaxState(NamedTuple):
+    step: jax.Array  # ()
+    inner: Any
+
+
+@pytree
+class from_optax(Optimizer):
+    """An optimizer from a gradient transformation as optax has them; nothing is imported.
+
+    p = p + u, where u is what the transformation makes of the gradients. Its numbers are its own:
+    they are no leaves, so there is no sweep over them, and a transformation made anew is compiled
+    anew. Its learning rate is not known, and recorded as NaN.
+
+    Args:
+        transformation: has `init(params) -> state` and
+            `update(grads, state, params) -> (u, state)`.
+
+    Raises:
+        TypeError: a transformation without these functions, or one that cannot be hashed; later,
+            trees that do not belong together.
+
+    Example:
+        >>> import typing, jax, jax.numpy as jnp, fnet
+        >>> class Transformation(typing.NamedTuple):
+        ...     init: typing.Callable
+        ...     update: typing.Callable
+        >>> def halved(grads, state, params):
+        ...     return jax.tree.map(lambda g: -g / 2, grads), state
+        >>> optimizer = fnet.from_optax(Transformation(lambda params: (), halved))
+        >>> params, grads = jnp.array([5.0]), jnp.array([4.0])
+        >>> optimizer.update(grads, optimizer.init(params), params)[0]
+        Array([3.], dtype=float32)
+    """
+
+    transformation: Any = static()
+
+    def __post_init__(self) -> None:
+        transformation = self.transformation
+        functions = [getattr(transformation, name, None) for name in ("init", "update")]
+        if not all(map(callable, functions)) or hasattr(transformation, "rate"):
+            raise TypeError(
+                f"`transformation` of from_optax must have the functions init and update of "
+                f"optax, got {describe(transformation)}. Optimizers of fnet need no from_optax."
+            )
+        try:
+            hash(transformation)
+        except TypeError:
+            raise TypeError(
+                f"`transformation` of from_optax must be hashable, got "
+                f"{describe(transformation)}. Make it a named tuple of two functions."
+            ) from None
+
+    def init(self, params: Tree) -> OptaxState:
+        return OptaxState(jnp.zeros((), jnp.int32), self.transformation.init(params))
+
+    def rate(self, step: jax.Array) -> Number:
+        return jnp.nan
+
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        self.check_type(opt_state, OptaxState)
+        self.check_trees(params, grads=grads)
+        updates, inner = self.transformation.update(grads, opt_state.inner, params)
+        params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
+        return params, OptaxState(opt_state.step + 1, inner)

@@ -1,0 +1,296 @@
+"""Activations: element-wise functions of `jax.nn`, each a layer as it is.
+
+They take and return arrays of any shape and keep a floating dtype. Each is a plain module-level
+function, so that a model that holds it hashes, compares and pickles by value; to set a parameter
+write `functools.partial(fnet.leaky_relu, negative_slope=0.2)`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ..core.dtypes import floating
+from ..core.errors import LayerValueError
+
+
+def relu(x: jax.Array) -> jax.Array:
+    """Rectified linear unit, max(x, 0); its derivative at 0 is 0.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.relu(jnp.array([-1.0, 0.0, 2.0]))
+        Array([0., 0., 2.], dtype=float32)
+
+    Source: Nair and Hinton 2010, Rectified Linear Units Improve Restricted Boltzmann Machines.
+    """
+    return jax.nn.relu(x)
+
+
+def relu6(x: jax.Array) -> jax.Array:
+    """Rectified linear unit capped at six, min(max(x, 0), 6).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.relu6(jnp.array([-1.0, 2.0, 8.0]))
+        Array([0., 2., 6.], dtype=float32)
+
+    Source: Krizhevsky 2010, Convolutional Deep Belief Networks on CIFAR-10.
+    """
+    return jax.nn.relu6(floating(x))
+
+
+def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
+    """Leaky rectified linear unit, x for x >= 0 and negative_slope x below.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.leaky_relu(jnp.array([-100.0, 2.0]))
+        Array([-1.,  2.], dtype=float32)
+
+    Source: Maas, Hannun and Ng 2013, Rectifier Nonlinearities Improve Acoustic Models.
+    """
+    return jax.nn.leaky_relu(floating(x), negative_slope)
+
+
+def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
+    """Exponential linear unit, x for x > 0 and alpha (exp(x) - 1) below.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.elu(jnp.array([-100.0, 2.0]))
+        Array([-1.,  2.], dtype=float32)
+
+    Source: Clevert, Unterthiner and Hochreiter 2016, Exponential Linear Units.
+    """
+    return jax.nn.elu(floating(x), alpha)
+
+
+def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
+    """Continuously differentiable ELU, x for x > 0 and alpha (exp(x / alpha) - 1) below.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.celu(jnp.array([-100.0, 2.0]), alpha=2.0)
+        Array([-2.,  2.], dtype=float32)
+
+    Source: Barron 2017, Continuously Differentiable Exponential Linear Units.
+    """
+    return jax.nn.celu(floating(x), alpha)
+
+
+def selu(x: jax.Array) -> jax.Array:
+    """Scaled ELU, lambda elu(x, alpha) with lambda = 1.0507 and alpha = 1.6733.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.selu(jnp.array([0.0, 1.0])).round(4)
+        Array([0.    , 1.0507], dtype=float32)
+
+    Source: Klambauer et al. 2017, Self-Normalizing Neural Networks, equation 2.
+    """
+    return jax.nn.selu(floating(x))
+
+
+def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
+    """Gaussian error linear unit, x Phi(x), by the tanh approximation or exactly.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.gelu(jnp.array([-10.0, 0.0, 10.0]))
+        Array([-0.,  0., 10.], dtype=float32)
+
+    Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units, section 2.
+    """
+    return jax.nn.gelu(floating(x), approximate)
+
+
+def silu(x: jax.Array) -> jax.Array:
+    """Sigmoid linear unit, also called swish, x sigmoid(x).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.silu(jnp.array([0.0, 100.0]))
+        Array([  0., 100.], dtype=float32)
+
+    Source: Elfwing, Uchibe and Doya 2018, Sigmoid-Weighted Linear Units.
+    """
+    return jax.nn.silu(floating(x))
+
+
+def mish(x: jax.Array) -> jax.Array:
+    """Mish, x tanh(softplus(x)).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.mish(jnp.array([0.0, 100.0]))
+        Array([  0., 100.], dtype=float32)
+
+    Source: Misra 2020, Mish: A Self Regularized Non-Monotonic Activation Function.
+    """
+    return jax.nn.mish(floating(x))
+
+
+def softplus(x: jax.Array) -> jax.Array:
+    """Smooth rectifier, log(1 + exp(x)).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.softplus(jnp.array([0.0, 100.0])).round(4)
+        Array([  0.6931, 100.    ], dtype=float32)
+
+    Source: Dugas et al. 2001, Incorporating Second-Order Functional Knowledge.
+    """
+    return jax.nn.softplus(floating(x))
+
+
+def squareplus(x: jax.Array, b: float = 4.0) -> jax.Array:
+    """Algebraic smooth rectifier, (x + sqrt(x^2 + b)) / 2.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.squareplus(jnp.array([0.0]))
+        Array([1.], dtype=float32)
+
+    Source: Barron 2021, Squareplus: A Softplus-Like Algebraic Rectifier.
+    """
+    return jax.nn.squareplus(floating(x), b)
+
+
+def soft_sign(x: jax.Array) -> jax.Array:
+    """Soft sign, x / (1 + |x|).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.soft_sign(jnp.array([-1.0, 0.0, 3.0]))
+        Array([-0.5 ,  0.  ,  0.75], dtype=float32)
+
+    Source: Glorot and Bengio 2010, Understanding the Difficulty of Training Deep Networks.
+    """
+    return jax.nn.soft_sign(floating(x))
+
+
+def tanh(x: jax.Array) -> jax.Array:
+    """Hyperbolic tangent, (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.tanh(jnp.array([-100.0, 0.0]))
+        Array([-1.,  0.], dtype=float32)
+
+    Source: LeCun et al. 1998, Efficient BackProp.
+    """
+    return jnp.tanh(floating(x))
+
+
+def hard_tanh(x: jax.Array) -> jax.Array:
+    """Hyperbolic tangent in three straight pieces, min(max(x, -1), 1).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.hard_tanh(jnp.array([-3.0, 0.5]))
+        Array([-1. ,  0.5], dtype=float32)
+
+    Source: Collobert 2004, Large Scale Machine Learning.
+    """
+    return jax.nn.hard_tanh(floating(x))
+
+
+def sigmoid(x: jax.Array) -> jax.Array:
+    """Logistic sigmoid, 1 / (1 + exp(-x)).
+
+    With `binary_crossentropy`, training and evaluation take the logits, so nothing saturates.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.sigmoid(jnp.array([0.0, 100.0]))
+        Array([0.5, 1. ], dtype=float32)
+
+    Source: Rumelhart, Hinton and Williams 1986, equation 2.
+    """
+    return jax.nn.sigmoid(floating(x))
+
+
+def hard_sigmoid(x: jax.Array) -> jax.Array:
+    """Sigmoid in three straight pieces, relu6(x + 3) / 6.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.hard_sigmoid(jnp.array([-3.0, 0.0, 3.0]))
+        Array([0. , 0.5, 1. ], dtype=float32)
+
+    Source: Howard et al. 2019, Searching for MobileNetV3, section 5.2.
+    """
+    return jax.nn.hard_sigmoid(floating(x))
+
+
+def log_sigmoid(x: jax.Array) -> jax.Array:
+    """Logarithm of the sigmoid, -softplus(-x), exact where the sigmoid underflows.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.log_sigmoid(jnp.array([-1000.0]))
+        Array([-1000.], dtype=float32)
+
+    Source: Rumelhart, Hinton and Williams 1986, equation 2.
+    """
+    return jax.nn.log_sigmoid(floating(x))
+
+
+def hard_silu(x: jax.Array) -> jax.Array:
+    """Sigmoid linear unit with the hard sigmoid, x hard_sigmoid(x).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.hard_silu(jnp.array([-4.0, 4.0]))
+        Array([-0.,  4.], dtype=float32)
+
+    Source: Howard et al. 2019, Searching for MobileNetV3, section 5.2.
+    """
+    return jax.nn.hard_silu(floating(x))
+
+
+def glu(x: jax.Array) -> jax.Array:
+    """Gated linear unit, a sigmoid(b) with a and b the halves of the last axis.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.glu(jnp.array([[2.0, 0.0]]))
+        Array([[1.]], dtype=float32)
+
+    Source: Dauphin et al. 2017, Language Modeling with Gated Convolutional Networks, equation 1.
+    """
+    x = floating(x)
+    if not x.ndim or x.shape[-1] % 2:
+        raise LayerValueError(
+            f"expected an even number of features in the last axis, got shape {x.shape}. "
+            f"Give the layer before twice as many as are to come out."
+        )
+    return jax.nn.glu(x)
+
+
+def softmax(x: jax.Array) -> jax.Array:
+    """Softmax over the last axis, exp(x_i) / sum_j exp(x_j): positive, and sums to 1.
+
+    With a crossentropy, training and evaluation take the logits, so nothing saturates.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.softmax(jnp.array([[0.0, 0.0], [1e4, -1e4]]))
+        Array([[0.5, 0.5],
+               [1. , 0. ]], dtype=float32)
+
+    Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
+    """
+    return jax.nn.softmax(floating(x))
+
+
+def log_softmax(x: jax.Array) -> jax.Array:
+    """Logarithm of the softmax over the last axis, x_i - log sum_j exp(x_j).
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.log_softmax(jnp.array([[1e4, -1e4]]))
+        Array([[     0., -20000.]], dtype=float32)
+
+    Source: Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs.
+    """
+    return jax.nn.log_softmax(floating(x))

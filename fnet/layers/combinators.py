@@ -1,0 +1,216 @@
+"""Combinators: layers made of layers, whose trees are dicts keyed by the layers' names."""
+
+import abc
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..core.errors import LayerTypeError, LayerValueError, inside
+from ..core.trees import Tree
+from ..core.values import Partial, by_value, describe, name_of
+from .base import Built, Key, Layer, Output, Shape, abstract, as_layer
+
+Calls = Sequence[Callable[[Any], Any]]  # one a layer: x -> y, or in_shape -> out_shape
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class Combinator(Layer):
+    """Layers, each under a name of its own: `dense`, `dense_1`, ..., numbered as Keras does.
+
+    A subclass says how they are connected, once for arrays and once for shapes.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Any):
+        checked = tuple(as_layer(value, f"layers[{i}]") for i, value in enumerate(layers))
+        object.__setattr__(self, "layers", checked)
+
+    @abc.abstractmethod
+    def connect(self, calls: Calls, x: jax.Array) -> jax.Array: ...
+
+    @abc.abstractmethod
+    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape: ...
+
+    def named(self) -> Iterator[tuple[str, Layer]]:
+        seen: Counter[str] = Counter()
+        for layer in self.layers:
+            number = seen[layer.name]
+            seen[layer.name] += 1
+            yield f"{layer.name}_{number}" if number else layer.name, layer
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        params, state = {}, {}
+
+        def call(index: int, name: str, layer: Layer, shape: Shape) -> Shape:
+            with inside(name):
+                own_params, own_state, shape = layer.init(jax.random.fold_in(key, index), shape)
+            if jax.tree.leaves(own_params):
+                params[name] = own_params
+            if jax.tree.leaves(own_state):
+                state[name] = own_state
+            return shape
+
+        calls = [partial(call, i, *named) for i, named in enumerate(self.named())]
+        out_shape = self.connect_shapes(calls, in_shape)
+        return params, state, out_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        names = [name for name, _ in self.named()]
+        check_known("parameters", params, names)
+        check_known("model state", state, names)
+        new_state = {}
+
+        def call(index: int, name: str, layer: Layer, x: jax.Array) -> jax.Array:
+            own_key = None if key is None else jax.random.fold_in(key, index)
+            with inside(name):
+                y, own_state = layer.apply(
+                    params.get(name, {}), state.get(name, {}), x, own_key, training
+                )
+            if own_state:
+                new_state[name] = own_state
+            return y
+
+        calls = [partial(call, i, *named) for i, named in enumerate(self.named())]
+        return self.connect(calls, x), new_state
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.layers))})"
+
+
+def check_known(what: str, tree: Tree, names: list[str]) -> None:
+    """Refuse the tree of another model; what is missing, the layer that misses it refuses."""
+    unknown = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
+    if unknown:
+        raise LayerTypeError(
+            f"expected {what} of the layers {names}, got {unknown}. "
+            f"Use those that fnet.init and fnet.init_state made for this model."
+        )
+
+
+def chain(calls: Calls, x: Any) -> Any:
+    for call in calls:
+        x = call(x)
+    return x
+
+
+class sequential(Combinator):
+    """Layers one after the other, y = f_n(... f_2(f_1(x))).
+
+    Args:
+        layers: layers, or plain functions `x -> y` of the whole batch.
+
+    Raises:
+        TypeError: a layer that is none, named by its position.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.dense(4), fnet.relu, fnet.dense(2), fnet.softmax)
+        >>> params = fnet.init(net, jax.random.key(0), (3,))
+        >>> jax.tree.map(jnp.shape, params)  # doctest: +NORMALIZE_WHITESPACE
+        {'dense': {'bias': (4,), 'kernel': (3, 4)},
+         'dense_1': {'bias': (2,), 'kernel': (4, 2)}}
+        >>> net
+        sequential(dense(4), relu, dense(2), softmax)
+    """
+
+    def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
+        return chain(calls, x)
+
+    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
+        return chain(calls, in_shape)
+
+
+class residual(Combinator):
+    """Layers one after the other with a skip connection, y = x + f(x).
+
+    Args:
+        layers: as for `sequential`; together they must keep the shape.
+
+    Raises:
+        TypeError: a layer that is none.
+        ValueError: later, layers that change the shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.residual(lambda x: 2 * x)
+        >>> fnet.apply(net, {}, jnp.ones((1, 2)))
+        Array([[3., 3.]], dtype=float32)
+
+    Source: He et al. 2016, Deep Residual Learning, equation 1.
+    """
+
+    def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
+        y = chain(calls, x)
+        check_kept(x.shape[1:], y.shape[1:])
+        return x + y
+
+    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
+        check_kept(in_shape, chain(calls, in_shape))
+        return in_shape
+
+
+def check_kept(in_shape: Shape, out_shape: Shape) -> None:
+    if in_shape != out_shape:
+        raise LayerValueError(
+            f"expected layers that keep the shape {in_shape}, got {out_shape}. "
+            f"End them with dense({in_shape[-1] if in_shape else 1}), or leave out the skip."
+        )
+
+
+def concatenate(outputs: Sequence[jax.Array]) -> jax.Array:
+    """The outputs side by side along the last axis."""
+    return jnp.concatenate(outputs, axis=-1)
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class parallel(Combinator):
+    """Layers side by side on the same input, y = merge([f_1(x), ..., f_n(x)]).
+
+    Args:
+        layers: as for `sequential`.
+        merge: a function of the list of outputs; concatenation along the last axis unless given
+            (`sum` adds them).
+
+    Raises:
+        TypeError: a layer that is none.
+        ValueError: no layers; later, outputs that do not merge.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.parallel(fnet.relu, lambda x: -x)
+        >>> fnet.apply(net, {}, jnp.array([[1.0, 2.0]]))
+        Array([[ 1.,  2., -1., -2.]], dtype=float32)
+    """
+
+    merge: Callable[[Sequence[jax.Array]], jax.Array] = concatenate
+
+    def __init__(self, *layers: Any, merge: Callable[..., jax.Array] = concatenate):
+        if not layers:
+            raise ValueError("`layers` of parallel must be at least one, got none. Pass some.")
+        super().__init__(*layers)
+        object.__setattr__(self, "merge", by_value(merge, "merge"))
+
+    def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
+        return self.merge([call(x) for call in calls])
+
+    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
+        shapes = [call(in_shape) for call in calls]
+        outputs = [abstract((1, *shape)) for shape in shapes]
+        try:
+            return jax.eval_shape(self.merge, outputs).shape[1:]
+        except (TypeError, ValueError) as error:
+            raise LayerValueError(
+                f"expected outputs that {name_of(self.merge)} can merge, got shapes {shapes}. "
+                f"Change the layers or `merge`."
+            ) from error
+
+    def __repr__(self) -> str:
+        shown = repr(self.merge) if isinstance(self.merge, Partial) else name_of(self.merge)
+        merge = "" if self.merge is concatenate else f", merge={shown}"
+        return f"{super().__repr__()[:-1]}{merge})"

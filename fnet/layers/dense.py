@@ -1,0 +1,111 @@
+"""The layers most models are made of: dense, reshaping, rescaling, dropout."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ..core.dtypes import floating
+from ..core.errors import LayerValueError
+from ..core.trees import Tree
+from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .initializers import Initializer, glorot_uniform, zeros
+
+NARROW = 24  # columns
+REBUILD = "Use the parameters that fnet.init made for this model and this input shape."
+
+
+def along_last(vector: jax.Array, x: jax.Array) -> jax.Array:
+    """`vector` with the rank and dtype of `x`, so that no promotion is implicit."""
+    return vector.reshape((1,) * (x.ndim - vector.ndim) + vector.shape).astype(x.dtype)
+
+
+def features(in_shape: Shape) -> int:
+    if not in_shape:
+        raise LayerValueError(
+            "expected an input with a feature axis, got in_shape=() for each sample. "
+            "Give a single feature an axis of its own: in_shape=(1,)."
+        )
+    return in_shape[-1]
+
+
+def check_arrays(params: Tree, **shapes: Shape) -> None:
+    """Refuse parameters of other shapes than these."""
+    for name, shape in shapes.items():
+        if name in params and params[name].shape != shape:
+            raise LayerValueError(
+                f"expected a {name} of shape {shape}, got {params[name].shape}. {REBUILD}"
+            )
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`x @ kernel`, with a gradient of narrow kernels that is as fast as it can be.
+
+    x^T dy with few columns is slow on a CPU, and (dy^T x)^T is not: 0.04 ms instead of 0.13 for a
+    kernel of (512, 10) and 128 samples, which is 9 % of a step of 784-512-10. The barrier keeps XLA
+    from turning the one into the other.
+    """
+    narrow = kernel.shape[1] <= NARROW and x.dtype == kernel.dtype
+    if not narrow or jax.default_backend() != "cpu":
+        return x @ kernel
+    transposed = lax.optimization_barrier(kernel.T)
+    return lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))
+
+
+@dataclass(frozen=True, repr=False)
+class dense(Layer):
+    """A dense layer, y = x kernel + bias, on the last axis of `x`.
+
+    Takes `(batch, ..., features)` and gives `(batch, ..., units)`: vectors, sequences, images and
+    video alike. The kernel is `(features, units)`, the bias `(units,)`; an integer `x` is taken in
+    the kernel's dtype.
+
+    Args:
+        units: the number of outputs, at least 1.
+        use_bias: whether to add the bias.
+        kernel_init, bias_init: `initializer(key, shape) -> array`, see `fnet.initializers`.
+
+    Raises:
+        ValueError: `units` below 1; later, features that do not match the kernel.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.dense(2)
+        >>> params = fnet.init(net, jax.random.key(0), (3,))
+        >>> fnet.apply(net, params, jnp.ones((5, 3))).shape
+        (5, 2)
+
+    Source: Rosenblatt 1958, The Perceptron.
+    """
+
+    units: int
+    _: KW_ONLY
+    use_bias: bool = True
+    kernel_init: Initializer = glorot_uniform
+    bias_init: Initializer = zeros
+
+    def __post_init__(self) -> None:
+        set_count(self, "units", "Pass the number of outputs, such as dense(512).")
+        set_functions(self, "kernel_init", "bias_init")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        kernel_key, bias_key = jax.random.split(key)
+        params = {"kernel": self.kernel_init(kernel_key, (features(in_shape), self.units))}
+        if self.use_bias:
+            params["bias"] = self.bias_init(bias_key, (self.units,))
+        return params, {}, (*in_shape[:-1], self.units)
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        names = ("kernel", "bias") if self.use_bias else ("kernel",)
+        check_names("parameters", params, names, REBUILD)
+        kernel = params["kernel"]
+        if jnp.shape(x)[-1:] != kernel.shape[:1]:
+            raise LayerValueError(
+                f"expected input with {kernel.shape[0]} features in the last axis, got shape "
+                f"{x.shape}. Build the parameters with in_shape={x.shape[1:] or x.shape}, "
+                f"or flatten the input first."
+            )
+        check_arrays(params, kernel=(x.shape[-1], self.units), bias=(self.units,))
+        y = product(floating(x, kernel.dtype), kernel)
+        return (y + along_last(params["bias"], y) if self.use_bias else y), state

@@ -1,0 +1,90 @@
+"""Embedding: a vector for each word, letter or other integer."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.errors import LayerValueError
+from ..core.trees import Tree
+from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .dense import REBUILD
+from .initializers import Initializer, symmetric_uniform
+
+
+@dataclass(frozen=True, repr=False)
+class embedding(Layer):
+    """A vector for each id, y = embeddings[x].
+
+    Takes ids `(batch, ...)` in [0, input_dim) and gives `(batch, ..., output_dim)` in the dtype of
+    the embeddings, which are `(input_dim, output_dim)`. Ids are integers; floats are taken where
+    they are whole numbers, as Keras does.
+
+    Ids out of range are refused where their values are known. A compiled program knows shapes
+    alone: there they give NaN, never another id's vector. So the loss is not finite, and `fit`
+    stops with this refusal as its reason.
+
+    Args:
+        input_dim: how many ids there are.
+        output_dim: the length of the vectors.
+        embeddings_init: `initializer(key, shape) -> array`; uniform on [-0.05, 0.05) unless given.
+
+    Raises:
+        ValueError: `input_dim` or `output_dim` below 1; later, ids out of range, or the embeddings
+            of another layer.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.embedding(1000, 8)
+        >>> params = fnet.init(net, jax.random.key(0), (20,))
+        >>> params["embeddings"].shape
+        (1000, 8)
+        >>> fnet.apply(net, params, jnp.zeros((5, 20), int)).shape
+        (5, 20, 8)
+
+    Source: Bengio et al. 2003, A Neural Probabilistic Language Model, section 2.
+    """
+
+    input_dim: int
+    output_dim: int
+    _: KW_ONLY
+    embeddings_init: Initializer = symmetric_uniform
+
+    def __post_init__(self) -> None:
+        set_count(self, "input_dim", "It is the number of ids: the largest and one more.")
+        set_count(self, "output_dim", "Pass the length of the vectors: embedding(1000, 64).")
+        set_functions(self, "embeddings_init")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        embeddings = self.embeddings_init(key, (self.input_dim, self.output_dim))
+        return {"embeddings": embeddings}, {}, (*in_shape, self.output_dim)
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_names("parameters", params, ("embeddings",), REBUILD)
+        embeddings, shape = params["embeddings"], (self.input_dim, self.output_dim)
+        if embeddings.shape != shape:
+            raise LayerValueError(
+                f"expected embeddings of shape {shape}, got {embeddings.shape}. {REBUILD}"
+            )
+        if not isinstance(x, jax.core.Tracer):
+            self.check_ids(np.asarray(x))
+        # A negative id becomes a huge one, and so is out of range too instead of counted from
+        # the end.
+        ids = x.astype(jnp.int32).astype(jnp.uint32)
+        return jnp.take(embeddings, ids, axis=0, mode="fill", fill_value=jnp.nan), state
+
+    def check_ids(self, ids: np.ndarray) -> None:
+        if not ids.size:
+            return
+        low, high = ids.min(), ids.max()
+        if not (0 <= low and high < self.input_dim):
+            raise LayerValueError(
+                f"expected ids in [0, {self.input_dim}), got {low} to {high}. Raise `input_dim`, "
+                f"or give what is unknown an id of its own."
+            )
+        if (ids != np.floor(ids)).any():
+            raise LayerValueError(
+                f"expected whole numbers as ids, got {ids.dtype} with fractions. Numbers that are "
+                f"no ids are for fnet.dense."
+            )

@@ -1,0 +1,248 @@
+"""Normalization: over the batch with running statistics, or over each sample's own features."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ..core.dtypes import floating
+from ..core.errors import LayerValueError
+from ..core.trees import Tree
+from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_number
+from .dense import REBUILD, along_last, features
+
+
+def normalize(
+    x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float, params: Tree
+) -> jax.Array:
+    """scale (x - mean) / sqrt(variance + epsilon) + bias, the parameters along the last axis."""
+    scale, bias = along_last(params["scale"], x), along_last(params["bias"], x)
+    return (x - mean) * lax.rsqrt(variance + epsilon) * scale + bias
+
+
+def check_vectors(what: str, tree: Tree, names: tuple[str, ...], fix: str, x: jax.Array) -> None:
+    """Refuse a tree that does not hold one number a feature of `x` under each name."""
+    check_names(what, tree, names, fix)
+    for name in names:
+        if x.shape[-1:] != tree[name].shape:
+            raise LayerValueError(
+                f"expected input with {tree[name].size} features in the last axis, as `{name}` "
+                f"has, got shape {x.shape}. Build the parameters with in_shape={x.shape[1:]}."
+            )
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """At least float32: the square of a float16 above 256 is infinite."""
+    return floating(x).astype(jnp.float32) if x.dtype.itemsize < 4 else floating(x)
+
+
+def scale_and_bias(in_shape: Shape) -> Tree:
+    size = features(in_shape)
+    return {"scale": jnp.ones(size), "bias": jnp.zeros(size)}
+
+
+def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance over `axes`, which stay with length 1."""
+    mean = x.mean(axes, keepdims=True)
+    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+
+
+@dataclass(frozen=True, repr=False)
+class batch_norm(Layer):
+    """Batch normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+
+    In training, mean and variance are those of the batch, over all axes but the last, and the
+    running statistics move as running = momentum running + (1 - momentum) batch (the biased
+    variance, as Keras has it). At inference the running statistics take their place. They are the
+    model's state: make it with `fnet.init_state` and pass it to `fnet.apply` as `state`.
+
+    Args:
+        momentum: how slowly the running statistics move, in [0, 1).
+        epsilon: added to the variance, inside the root.
+
+    Raises:
+        ValueError: `momentum` outside [0, 1) or a negative `epsilon`; later, features that do not
+            match the parameters.
+        TypeError: later, a call without the running statistics.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.batch_norm()
+        >>> params, state = fnet.init(net, jax.random.key(0), (1,)), fnet.init_state(net, (1,))
+        >>> y, state = fnet.forward(net, params, state, jnp.array([[1.0], [3.0]]))
+        >>> y.round(2)
+        Array([[-1.],
+               [ 1.]], dtype=float32)
+        >>> state
+        {'mean': Array([0.02], dtype=float32), 'variance': Array([1.], dtype=float32)}
+
+    Source: Ioffe and Szegedy 2015, Batch Normalization, algorithm 1.
+    """
+
+    _: KW_ONLY
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        set_number(self, "momentum", 0, 1, "0.99 remembers about the last hundred batches.")
+        set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        params = scale_and_bias(in_shape)
+        state = {"mean": jnp.zeros(in_shape[-1:]), "variance": jnp.ones(in_shape[-1:])}
+        return params, state, in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
+        fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
+        check_vectors("running statistics", state, ("mean", "variance"), fix, x)
+        dtype, x = floating(x).dtype, wide(x)
+        if not training:
+            mean, variance = along_last(state["mean"], x), along_last(state["variance"], x)
+            return normalize(x, mean, variance, self.epsilon, params).astype(dtype), state
+        if x.ndim < 2:
+            raise LayerValueError(
+                f"expected a batch in training, (batch, ..., features), got shape {x.shape}. "
+                f"Statistics of one sample are of no use: do not vmap over samples."
+            )
+        mean, variance = moments(x, range(x.ndim - 1))
+        state = {
+            "mean": self.moved(state["mean"], mean),
+            "variance": self.moved(state["variance"], variance),
+        }
+        return normalize(x, mean, variance, self.epsilon, params).astype(dtype), state
+
+    def moved(self, running: jax.Array, batch: jax.Array) -> jax.Array:
+        batch = batch.reshape(running.shape).astype(running.dtype)
+        return self.momentum * running + (1 - self.momentum) * batch
+
+
+@dataclass(frozen=True, repr=False)
+class layer_norm(Layer):
+    """Layer normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+
+    Mean and variance are each sample's own, over the last axis, so training and inference agree.
+
+    Args:
+        epsilon: added to the variance, inside the root.
+
+    Raises:
+        ValueError: a negative `epsilon`; later, features that do not match the parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.layer_norm()
+        >>> params = fnet.init(net, jax.random.key(0), (2,))
+        >>> fnet.apply(net, params, jnp.array([[1.0, 3.0]])).round(2)
+        Array([[-1.,  1.]], dtype=float32)
+
+    Source: Ba, Kiros and Hinton 2016, Layer Normalization, equation 4.
+    """
+
+    _: KW_ONLY
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return scale_and_bias(in_shape), {}, in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
+        dtype, x = floating(x).dtype, wide(x)
+        return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state
+
+
+@dataclass(frozen=True, repr=False)
+class group_norm(Layer):
+    """Group normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+
+    The channels, the last axis, are cut into groups. Mean and variance are those of a sample's
+    group, over its channels and all spatial axes, so training and inference agree. Takes
+    `(batch, ..., channels)`; scale and bias are `(channels,)`. One group is the norm of a whole
+    sample, as many as channels is instance normalization.
+
+    Args:
+        groups: how many groups the channels are cut into.
+        epsilon: added to the variance, inside the root.
+
+    Raises:
+        ValueError: `groups` below 1 or a negative `epsilon`; later, channels that `groups` does not
+            divide or that do not match the parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.group_norm(2)
+        >>> params = fnet.init(net, jax.random.key(0), (4,))
+        >>> fnet.apply(net, params, jnp.array([[1.0, 3.0, 10.0, 30.0]])).round(2)
+        Array([[-1.,  1., -1.,  1.]], dtype=float32)
+
+    Source: Wu and He 2018, Group Normalization, equations 1, 2 and 7.
+    """
+
+    groups: int = 32
+    _: KW_ONLY
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        set_count(self, "groups", "One group is the norm of a whole sample.")
+        set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        if features(in_shape) % self.groups:
+            raise LayerValueError(
+                f"expected channels in the last axis that `groups`={self.groups} divides, got "
+                f"samples of shape {in_shape}. Change `groups`, or the layer before."
+            )
+        return scale_and_bias(in_shape), {}, in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
+        shape, dtype = x.shape, floating(x).dtype
+        grouped = self.groups, shape[-1] // self.groups
+        x = wide(x).reshape(*shape[:-1], *grouped)
+        params = {name: vector.reshape(grouped) for name, vector in params.items()}
+        axes = (*range(1, x.ndim - 2), x.ndim - 1)  # all but those of the batch and the groups
+        y = normalize(x, *moments(x, axes), self.epsilon, params)
+        return y.reshape(shape).astype(dtype), state
+
+
+@dataclass(frozen=True, repr=False)
+class rms_norm(Layer):
+    """Root mean square normalization, y = scale x / sqrt(mean(x^2) + epsilon), on the last axis.
+
+    Args:
+        epsilon: added to the mean square, inside the root.
+
+    Raises:
+        ValueError: a negative `epsilon`; later, features that do not match the parameters.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.rms_norm()
+        >>> params = fnet.init(net, jax.random.key(0), (4,))
+        >>> fnet.apply(net, params, jnp.array([[3.0, 3.0, 3.0, -3.0]])).round(2)
+        Array([[ 1.,  1.,  1., -1.]], dtype=float32)
+
+    Source: Zhang and Sennrich 2019, Root Mean Square Layer Normalization, equation 4 (there
+    without epsilon).
+    """
+
+    _: KW_ONLY
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        set_number(self, "epsilon", 0, fix="The default of 1e-6 suits most data.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return {"scale": jnp.ones(features(in_shape))}, {}, in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        check_vectors("parameters", params, ("scale",), REBUILD, x)
+        dtype, x = floating(x).dtype, wide(x)
+        mean_square = jnp.square(x).mean(-1, keepdims=True)
+        y = x * lax.rsqrt(mean_square + self.epsilon) * along_last(params["scale"], x)
+        return y.astype(dtype), state

@@ -1,0 +1,141 @@
+"""Pooling: the largest or the mean of each window of a sequence, an image or a volume."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ..core.errors import LayerValueError
+from ..core.trees import Tree
+from .base import Built, Key, Layer, Output, Shape
+from .normalization import wide
+from .windows import Size, Window, set_window, slide
+
+
+@dataclass(frozen=True, repr=False)
+class Pooling(Layer):
+    """What the two have in common; `strides` are the window's size unless they are given."""
+
+    pool_size: Size = 2
+    strides: Size | None = None
+    padding: str = "valid"
+
+    def __post_init__(self) -> None:
+        names = ("pool_size",) if self.strides is None else ("pool_size", "strides")
+        set_window(self, *names)
+
+    def window(self, in_shape: Shape) -> Window:
+        strides = self.pool_size if self.strides is None else self.strides
+        return slide(in_shape, self.pool_size, strides, self.padding, name="pool_size")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return {}, {}, (*self.window(in_shape).out_shape, in_shape[-1])
+
+
+class max_pool(Pooling):
+    """The largest entry of each window, y[i, c] = max over k of x[strides i + k, c].
+
+    Takes sequences `(length, channels)`, images `(height, width, channels)` and volumes, and gives
+    as many spatial axes, made shorter, with the same channels and dtype.
+
+    Args:
+        pool_size: the size of the window, for all axes or one an axis.
+        strides: how far it moves, likewise; its own size unless given, so that windows tile.
+        padding: 'valid' takes windows within the input only; 'same' lets them hang over the edge,
+            where there is nothing larger.
+
+    Raises:
+        ValueError: sizes below 1 or an unknown `padding`; later, samples of another rank, or a
+            window larger than its input under padding='valid'.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+        >>> fnet.apply(fnet.max_pool(2), {}, x).reshape(2, 2)
+        Array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
+
+    Source: Weng, Ahuja and Huang 1992, Cresceptron, section 4.
+    """
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.inexact) else np.iinfo(x.dtype).min
+        start = np.asarray(lowest, x.dtype)
+        return reduced(x, start, lax.max, self.window(x.shape[1:])), state
+
+
+class avg_pool(Pooling):
+    """The mean of each window, y[i, c] = mean over k of x[strides i + k, c].
+
+    Takes and gives what `max_pool` does, but floats for integers; the mean is taken in float32 at
+    least.
+
+    Args:
+        pool_size: the size of the window, for all axes or one an axis.
+        strides: how far it moves, likewise; its own size unless given, so that windows tile.
+        padding: 'valid' takes windows within the input only; 'same' lets them hang over the edge,
+            and divides by the number of entries that are really there.
+
+    Raises:
+        ValueError: as `max_pool`.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> x = jnp.array([[[1.0], [3.0], [5.0]]])
+        >>> fnet.apply(fnet.avg_pool(2, padding="same"), {}, x).ravel()
+        Array([2., 5.], dtype=float32)
+
+    Source: LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition, section
+    II.A (there with a trained scale and bias).
+    """
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        dtype, x, window = x.dtype, wide(x), self.window(x.shape[1:])
+        total = reduced(x, np.zeros((), x.dtype), lax.add, window)
+        mean = total / entries(window, x.shape[1:-1]).astype(x.dtype)
+        return (mean.astype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else mean), state
+
+
+def reduced(
+    x: jax.Array, start: np.ndarray, function: Callable[..., jax.Array], window: Window
+) -> jax.Array:
+    """Each window of `x` reduced by `function`; `start` is what stands beyond the edge."""
+    sizes, strides = (1, *window.size, 1), (1, *window.strides, 1)
+    pads = ((0, 0), *window.pads, (0, 0))
+    return lax.reduce_window(x, start, function, sizes, strides, pads)
+
+
+def entries(window: Window, spatial: Shape) -> np.ndarray:
+    """How many entries of the input each window holds, `(1, *out_shape, 1)`."""
+    counts = []
+    for n, size, stride, pad, out in zip(
+        spatial, window.size, window.strides, window.pads, window.out_shape, strict=True
+    ):
+        first = np.arange(out) * stride - pad[0]
+        counts.append(np.minimum(first + size, n) - np.maximum(first, 0))
+    return functools.reduce(np.multiply.outer, counts)[None, ..., None]
+
+
+def global_avg_pool(x: jax.Array) -> jax.Array:
+    """The mean over all spatial axes: `(batch, ..., channels)` to `(batch, channels)`.
+
+    Raises:
+        ValueError: samples without a spatial axis.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.global_avg_pool(jnp.ones((5, 7, 7, 64))).shape
+        (5, 64)
+
+    Source: Lin, Chen and Yan 2014, Network In Network, section 3.2.
+    """
+    if x.ndim < 3:
+        raise LayerValueError(
+            f"expected samples with spatial axes before that of channels, got samples of shape "
+            f"{x.shape[1:]}. Pool before you flatten."
+        )
+    return x.mean(range(1, x.ndim - 1))

@@ -1,0 +1,102 @@
+"""Layers without parameters that reshape and rescale their input."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from ..core.dtypes import floating
+from ..core.errors import LayerValueError
+from ..core.trees import Tree
+from .base import Built, Key, Layer, Output, Shape, set_number
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """Every sample as one vector: `(batch, a, b, ...)` to `(batch, a b ...)`.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.flatten(jnp.ones((5, 28, 28))).shape
+        (5, 784)
+    """
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+@dataclass(frozen=True, repr=False)
+class reshape(Layer):
+    """Every sample in another shape of the same size, row by row.
+
+    Args:
+        shape: the new shape without the batch axis; one entry may be -1.
+
+    Raises:
+        ValueError: a `shape` that is none; later, an input that has not as many entries.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> net = fnet.reshape((28, 28, 1))
+        >>> fnet.apply(net, {}, jnp.ones((5, 784))).shape
+        (5, 28, 28, 1)
+    """
+
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        shape = self.shape
+        if not isinstance(shape, (tuple, list)) or not all(
+            isinstance(n, (int, np.integer)) and (n >= 0 or n == -1) for n in shape
+        ):
+            raise ValueError(
+                f"`shape` of reshape must be a tuple of integers, one of which may be -1, got "
+                f"{shape!r}. Leave the batch axis out: reshape((28, 28, 1))."
+            )
+        object.__setattr__(self, "shape", tuple(map(int, shape)))
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        size, known = math.prod(in_shape), math.prod(n for n in self.shape if n != -1)
+        rest = size // known if known else 0
+        out_shape = tuple(rest if n == -1 else n for n in self.shape)
+        if math.prod(out_shape) != size or self.shape.count(-1) > 1:
+            raise LayerValueError(
+                f"expected samples that fit into {self.shape}, got shape {in_shape} with {size} "
+                f"entries. Give a shape of as many, with one -1 at most."
+            )
+        return out_shape
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return {}, {}, self.out_shape(in_shape)
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        return x.reshape(x.shape[0], *self.out_shape(x.shape[1:])), state
+
+
+@dataclass(frozen=True, repr=False)
+class rescale(Layer):
+    """A fixed linear map, y = scale x + offset; integers become floats.
+
+    It lets a model take images as bytes: they stay bytes in memory, a batch at a time is rescaled.
+
+    Args:
+        scale, offset: numbers, such as `rescale(1 / 255)` for [0, 1] or
+            `rescale(1 / 127.5, offset=-1)` for [-1, 1].
+
+    Raises:
+        ValueError, TypeError: a scale or offset that is no finite number.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> net = fnet.rescale(1 / 255)
+        >>> fnet.apply(net, {}, jnp.array([[0, 255]], jnp.uint8))
+        Array([[0., 1.]], dtype=float32)
+    """
+
+    scale: float
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "offset"):
+            set_number(self, name, fix="For an array of them write a function x -> y.")
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        return floating(x) * self.scale + self.offset, state

@@ -1,0 +1,155 @@
+"""Deep stacks: equal layers as one compiled body, and layers that are computed again."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ..core.dtypes import floating
+from ..core.errors import LayerTypeError, LayerValueError, inside
+from ..core.trees import Tree
+from .base import Built, Key, Layer, Output, Shape, as_layer, set_count
+from .combinators import Combinator, check_kept
+from .dense import REBUILD
+
+
+@dataclass(frozen=True, repr=False)
+class Wrapped(Layer):
+    """A layer around another, with its name, parameters and state."""
+
+    layer: Layer
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        return self.layer.init(key, in_shape)
+
+
+@dataclass(frozen=True, repr=False)
+class scan_layers(Layer):
+    """A stack of equal layers, y = f_depth(... f_2(f_1(x))), compiled once whatever its depth.
+
+    The layers share their form and not their parameters: the tree is that of one layer, with an
+    axis of length `depth` in front of every array, and so is the state. Layer i is made from
+    `jax.random.fold_in(key, i)`.
+
+    Args:
+        layer: a layer that keeps the shape and the dtype, such as a `residual`.
+        depth: how many there are.
+        unroll: how many of them one turn of the loop holds: more compile longer and may run
+            faster.
+
+    Raises:
+        TypeError: a `layer` that is none; later, one that changes the dtype.
+        ValueError: a `depth` or `unroll` below 1; later, a layer that changes the shape, or
+            parameters of another depth.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.scan_layers(fnet.residual(fnet.dense(8), fnet.relu), 100)
+        >>> params = fnet.init(net, jax.random.key(0), (8,))
+        >>> jax.tree.map(jnp.shape, params)
+        {'dense': {'bias': (100, 8), 'kernel': (100, 8, 8)}}
+        >>> fnet.apply(net, params, jnp.ones((5, 8))).shape
+        (5, 8)
+
+    In reverse a hundred layers keep what each of them computed: `scan_layers(remat(layer), 100)`
+    keeps what goes into each.
+    """
+
+    layer: Layer
+    depth: int
+    _: KW_ONLY
+    unroll: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layer", as_layer(self.layer, "layer"))
+        set_count(self, "depth", "Pass the number of layers: scan_layers(layer, 12).")
+        set_count(self, "unroll", "Leave it out for a loop over single layers.")
+
+    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+        def one(key: jax.Array) -> tuple[Tree, Tree]:
+            with inside(self.layer.name):
+                params, state, out_shape = self.layer.init(key, in_shape)
+            check_kept(in_shape, out_shape)
+            return params, state
+
+        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(self.depth))
+        return *jax.vmap(one)(keys), in_shape
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        for leaf in jax.tree.leaves((params, state)):
+            if leaf.shape[:1] != (self.depth,):
+                raise LayerValueError(
+                    f"expected arrays of {self.depth} layers, one an entry of axis 0, got shape "
+                    f"{leaf.shape}. {REBUILD}"
+                )
+
+        def one(x: jax.Array, own: tuple[Tree, Tree, jax.Array]) -> Output:
+            params, state, index = own
+            own_key = None if key is None else jax.random.fold_in(key, index)
+            with inside(self.layer.name):
+                y, state = self.layer.apply(params, state, x, own_key, training)
+            check_kept(x.shape[1:], y.shape[1:])
+            if x.dtype != y.dtype:
+                raise LayerTypeError(
+                    f"expected a layer that keeps the dtype, got {y.dtype} from {x.dtype}. Give "
+                    f"parameters and input the same."
+                )
+            return y, state
+
+        each = params, state, jnp.arange(self.depth)
+        return lax.scan(one, floating(x), each, unroll=self.unroll)
+
+
+@dataclass(frozen=True, repr=False)
+class remat(Wrapped):
+    """The same layer, rematerialised: for its gradient it is computed again, not remembered.
+
+    It costs one more forward pass and saves the memory of all but the layer's input. It has the
+    layer's name, parameters and state, so it can be put around a layer and taken off again at any
+    time.
+
+    Args:
+        layer: a layer, best a large part of a model that is one of several, such as each
+            `residual` in a stack. Leave a last activation outside, where its loss can find it.
+
+    Raises:
+        TypeError: a `layer` that is none.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.remat(fnet.dense(2)), fnet.softmax)
+        >>> jax.tree.map(jnp.shape, fnet.init(net, jax.random.key(0), (3,)))
+        {'dense': {'bias': (2,), 'kernel': (3, 2)}}
+
+    Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost.
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layer", as_layer(self.layer, "layer"))
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        def run(params: Tree, state: Tree, x: jax.Array, key: Key) -> Output:
+            return self.layer.apply(params, state, x, key, training)
+
+        return jax.checkpoint(run)(params, state, x, key)
+
+    def __repr__(self) -> str:
+        return f"remat({self.layer!r})"
+
+
+def each_layer(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
+    """The model with every layer in it wrapped; its trees stay the same."""
+    if not isinstance(net, Combinator):
+        return wrap(net)
+    twin = copy.copy(net)
+    wrapped = tuple(each_layer(layer, wrap) for layer in net.layers)
+    object.__setattr__(twin, "layers", wrapped)
+    return twin

@@ -1,0 +1,18 @@
+"""Losses and metrics: one value a sample."""
+
+from .labels import one_hot as one_hot, to_categorical as to_categorical
+from .losses import (
+    binary_crossentropy as binary_crossentropy,
+    categorical_crossentropy as categorical_crossentropy,
+    huber as huber,
+    kl_divergence as kl_divergence,
+    mean_absolute_error as mean_absolute_error,
+    mean_squared_error as mean_squared_error,
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+)
+from .metrics import (
+    accuracy as accuracy,
+    binary_accuracy as binary_accuracy,
+    confusion_matrix as confusion_matrix,
+    top_k_accuracy as top_k_accuracy,
+)

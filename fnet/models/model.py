@@ -1,0 +1,228 @@
+"""What one does with a model: make its parameters, apply it, ask for its shapes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.errors import LayerError, inside
+from ..core.trees import Tree
+from ..core.values import describe
+from ..layers.base import Layer, Shape, as_layer
+from ..layers.combinators import Combinator
+
+T = TypeVar("T")
+
+
+@contextmanager
+def root(net: Layer) -> Iterator[None]:
+    """Name the model where no layer in it has named itself."""
+    if not isinstance(net, Combinator):
+        with inside(net.name):
+            yield
+        return
+    try:
+        yield
+    except LayerError as error:
+        error.path = error.path or [net.name]
+        raise
+
+
+def compiled_once(function: Callable[..., T], static_argnums: tuple[int, ...]) -> Callable[..., T]:
+    """`jax.jit` for a program that runs once, which is not worth optimising.
+
+    Measured on the 784-512-10 model and a CPU: 0.35 s instead of 1.3 s for `init`, same bits.
+    """
+    inside = jax.jit(function, static_argnums=static_argnums)
+    options = {"xla_backend_optimization_level": 0}  # JAX takes them for an outermost jit only
+    outside = jax.jit(function, static_argnums=static_argnums, compiler_options=options)
+
+    def call(*arguments: Any) -> T:
+        traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # as all arrays are within a jit
+        return (inside if traced else outside)(*arguments)
+
+    return call
+
+
+def init_trees(net: Layer, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree]:
+    """Parameters and state."""
+    with root(net):
+        params, state, _ = net.init(key, in_shape)
+    return params, state
+
+
+compiled_init = compiled_once(init_trees, static_argnums=(0, 2))
+
+
+def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
+    """The parameters of a model: nested dicts keyed by layer name, made in one compiled program.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        key: a typed key, as `jax.random.key(0)`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Returns:
+        A pytree of float arrays; layers without parameters do not appear.
+
+    Raises:
+        TypeError: `key` that is no key, `in_shape` that is no tuple of integers.
+        ValueError: a layer that cannot take its input's shape, by name.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.flatten, fnet.dense(10))
+        >>> jax.tree.map(jnp.shape, fnet.init(net, jax.random.key(0), (28, 28)))
+        {'dense': {'bias': (10,), 'kernel': (784, 10)}}
+    """
+    return compiled_init(as_layer(net, "net"), check_key(key), check_shape(in_shape))[0]
+
+
+def init_state(net: Layer, in_shape: Shape) -> Tree:
+    """The running statistics of a model; `{}` for a model that has none.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Returns:
+        A pytree as `init` gives, of what `forward` moves and gradients do not.
+
+    Raises:
+        TypeError, ValueError: as `init`.
+
+    Example:
+        >>> import fnet
+        >>> fnet.init_state(fnet.sequential(fnet.batch_norm()), (1,))
+        {'batch_norm': {'mean': Array([0.], dtype=float32), 'variance': Array([1.], dtype=float32)}}
+    """
+    return compiled_init(as_layer(net, "net"), jax.random.key(0), check_shape(in_shape))[1]
+
+
+def apply(net: Layer, params: Tree, x: jax.Array, state: Tree | None = None) -> jax.Array:
+    """The model's output for a batch, at inference: no dropout, running statistics in batch norm.
+
+    A pure function: jit it (with `net` static), differentiate it, vmap it as it is.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        params: what `init` gave for this model.
+        x: `(batch, *in_shape)`.
+        state: what `init_state` or `forward` gave, for a model with running statistics.
+
+    Returns:
+        `(batch, *out_shape)`.
+
+    Raises:
+        ValueError: features that do not match the parameters, with the layer's name.
+        TypeError: the parameters of another model, or running statistics left out.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.dense(10), fnet.softmax)
+        >>> params = fnet.init(net, jax.random.key(0), (784,))
+        >>> fnet.apply(net, params, jnp.zeros((1, 784)))[0, :3]
+        Array([0.1, 0.1, 0.1], dtype=float32)
+    """
+    net = as_layer(net, "net")
+    with root(net):
+        y, _ = net.apply(params, state or {}, jnp.asarray(x), None, False)
+    return y
+
+
+def forward(
+    net: Layer, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None = None
+) -> tuple[jax.Array, Tree]:
+    """The forward pass in training: dropout on, batch statistics in batch norm.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        params: what `init` gave for this model.
+        state: what `init_state` or the last `forward` gave; `{}` for most models.
+        x: `(batch, *in_shape)`.
+        key: for dropout; may be left out where there is none.
+
+    Returns:
+        `(batch, *out_shape)` and the new state.
+
+    Raises:
+        ValueError: as `apply`, and dropout without a key.
+        TypeError: as `apply`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.dropout(0.5))
+        >>> y, state = fnet.forward(net, {}, {}, jnp.ones((8, 100)), jax.random.key(0))
+        >>> y.shape, state
+        ((8, 100), {})
+    """
+    net, key = as_layer(net, "net"), key if key is None else check_key(key)
+    with root(net):
+        return net.apply(params, state, jnp.asarray(x), key, True)
+
+
+def output_shape(net: Layer, in_shape: Shape) -> Shape:
+    """The shape of one sample's output; nothing is computed.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Returns:
+        The shape without the batch axis.
+
+    Raises:
+        TypeError, ValueError: as `init`.
+
+    Example:
+        >>> import fnet
+        >>> fnet.output_shape(fnet.sequential(fnet.flatten, fnet.dense(10)), (28, 28))
+        (10,)
+    """
+    net, in_shape = as_layer(net, "net"), check_shape(in_shape)
+    shapes = []
+
+    def init() -> None:
+        with root(net):
+            shapes.append(net.init(jax.random.key(0), in_shape)[2])
+
+    jax.eval_shape(init)
+    return shapes[0]
+
+
+def count_params(params: Tree) -> int:
+    """The number of parameters in a tree; nothing is computed.
+
+    Example:
+        >>> import jax, fnet
+        >>> fnet.count_params(fnet.init(fnet.dense(512), jax.random.key(0), (784,)))
+        401920
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def check_key(key: jax.Array) -> jax.Array:
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(
+            f"`key` must be a typed random key, got {describe(key)}. Make one: jax.random.key(0)."
+        )
+    if key.shape:
+        raise TypeError(
+            f"`key` must be one key, got keys of shape {key.shape}. Use jax.vmap over them."
+        )
+    return key
+
+
+def check_shape(in_shape: Shape) -> Shape:
+    fix = "Write (784,) for vectors, (28, 28) for images, without the batch axis."
+    kinds = (int, np.integer)
+    if not isinstance(in_shape, tuple) or not all(
+        isinstance(n, kinds) and not isinstance(n, bool) for n in in_shape
+    ):
+        raise TypeError(f"`in_shape` must be a tuple of integers, got {in_shape!r}. {fix}")
+    if not all(n > 0 for n in in_shape):
+        raise ValueError(f"`in_shape` must have no axis below 1, got {in_shape}. {fix}")
+    return tuple(map(int, in_shape))

@@ -1,0 +1,106 @@
+"""The contract of an optimizer.
+
+An optimizer is a frozen dataclass of its hyperparameters, which are the leaves of a pytree, with
+
+    init(params)                        -> opt_state
+    update(grads, opt_state, params)    -> params, opt_state
+    rate(step)                          -> the learning rate of the update after `step` of them
+
+`opt_state` is a named tuple: `step`, the number of updates so far, and trees shaped like `params`.
+Most optimizers are a `rule` for one array, which is lifted to trees once, here. A learning rate may
+be a schedule, `schedule(step) -> learning rate`.
+"""
+
+import abc
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from ..core.trees import Tree
+from .hyperparameters import Hyperparameters, Number
+
+
+@dataclass(frozen=True, eq=False)
+class Optimizer(Hyperparameters, abc.ABC):
+    """The contract, which rules and wrappers of optimizers fulfil alike."""
+
+    @abc.abstractmethod
+    def init(self, params: Tree) -> Any:
+        """What the optimizer remembers at the start."""
+
+    @abc.abstractmethod
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        """The parameters after one step, and what is remembered then."""
+
+    @abc.abstractmethod
+    def rate(self, step: jax.Array) -> Number:
+        """The learning rate of the update after `step` updates."""
+
+    def check_type(self, opt_state: Any, State: type[Any]) -> None:
+        if not isinstance(opt_state, State):
+            raise TypeError(
+                f"{type(self).__name__}: `opt_state` must be of type {State.__name__}, got "
+                f"{type(opt_state).__name__}. Make it with optimizer.init(params)."
+            )
+
+    def check_trees(self, params: Tree, **trees: Tree) -> None:
+        name, wanted = type(self).__name__, described(params)
+        for what, tree in trees.items():
+            got = described(tree)
+            if got != wanted:
+                raise TypeError(
+                    f"{name}: `{what}` must be like `params`, got too much: "
+                    f"{sorted(got - wanted)}, too little: {sorted(wanted - got)}. "
+                    f"Make both from the same parameters."
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted(Optimizer):
+    """What all rules share: state of zeros, the schedule, the lift from arrays to trees."""
+
+    State: ClassVar[type[Any]]
+    learning_rate: Number
+
+    @abc.abstractmethod
+    def rule(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, ...]:
+        """`rule(t, g, p, *slots) -> (p, *slots)`: update t = 1, 2, ... of one array."""
+
+    def init(self, params: Tree) -> Any:
+        zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
+        return self.State(jnp.zeros((), jnp.int32), *zeros)
+
+    def rate(self, step: jax.Array) -> Number:
+        return self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
+
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        self.check_type(opt_state, self.State)
+        step, *slots = opt_state
+        names = self.State._fields[1:]
+        self.check_trees(params, grads=grads, **dict(zip(names, slots, strict=True)))
+        optimizer = replace(self, learning_rate=self.rate(step))
+
+        def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
+            # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.
+            dtype = p.dtype if p.dtype.itemsize >= 4 else jnp.float32
+            wide, arrays = jax.tree.map(
+                lambda n: jnp.asarray(n, dtype), (optimizer, (step + 1, g, p, *own))
+            )
+            return tuple(
+                new.astype(old.dtype)
+                for new, old in zip(wide.rule(*arrays), (p, *own), strict=True)
+            )
+
+        results = jax.tree.map(one, params, grads, *slots)
+        params, *slots = (
+            jax.tree.map(lambda _, result, i=i: result[i], params, results)
+            for i in range(1 + len(slots))
+        )
+        return params, self.State(step + 1, *slots)
+
+
+def described(tree: Tree) -> set[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {f"{jax.tree_util.keystr(path)} {jnp.shape(leaf)}" for path, leaf in leaves}

@@ -1,0 +1,25 @@
+"""The optimizers by name."""
+
+from ..core.values import describe, resolve
+from .base import Optimizer
+from .muon import muon
+from .rules import adagrad, adam, adamw, lion, momentum, rmsprop, sgd
+
+OPTIMIZERS = {
+    optimizer.__name__: optimizer
+    for optimizer in (sgd, momentum, rmsprop, adagrad, adam, adamw, lion, muon)
+}
+
+
+def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
+    if isinstance(optimizer, str):
+        return resolve("optimizer", optimizer, OPTIMIZERS, "an optimizer")()
+    if isinstance(optimizer, type) or not hasattr(optimizer, "rate"):
+        name = getattr(optimizer, "__name__", "rmsprop")
+        fix = f"Pass fnet.{name}(learning_rate) or {name!r}."
+        if hasattr(optimizer, "update") and not isinstance(optimizer, type):
+            fix = "Make one of it with fnet.from_optax."
+        raise TypeError(
+            f"`optimizer` must be an optimizer or the name of one, got {describe(optimizer)}. {fix}"
+        )
+    return optimizer

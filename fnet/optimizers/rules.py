@@ -1,0 +1,303 @@
+"""The optimizers: each a rule for one array, in the letters of its source.
+
+In the formulas g is the gradient, p the parameter, lr the learning rate at this update.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ..core.trees import Tree
+from .base import Lifted
+from .hyperparameters import Number, pytree, static
+
+
+class SGDState(NamedTuple):
+    step: jax.Array  # ()
+
+
+@pytree
+class sgd(Lifted):
+    """Stochastic gradient descent, p = p - lr g.
+
+    Args:
+        learning_rate: a number or a schedule.
+
+    Raises:
+        ValueError: a hyperparameter that is negative, NaN or infinite.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.sgd(0.1)
+        >>> params = {"w": jnp.array([1.0])}
+        >>> optimizer.update({"w": jnp.array([2.0])}, optimizer.init(params), params)[0]
+        {'w': Array([0.8], dtype=float32)}
+
+    Source: Robbins and Monro 1951, A Stochastic Approximation Method, equation 6.
+    """
+
+    State = SGDState
+    learning_rate: Number = 0.01
+
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array) -> tuple[jax.Array, ...]:
+        return (p - self.learning_rate * g,)
+
+
+class MomentumState(NamedTuple):
+    step: jax.Array  # ()
+    velocity: Tree  # like params
+
+
+@pytree
+class momentum(Lifted):
+    """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov's.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta: how much of the velocity stays, in [0, 1).
+        nesterov: whether to look ahead along the velocity.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.momentum(0.1, beta=0.5)
+        >>> params, grads = jnp.array([1.0]), jnp.array([2.0])
+        >>> params, opt_state = optimizer.update(grads, optimizer.init(params), params)
+        >>> optimizer.update(grads, opt_state, params)[0]
+        Array([0.5], dtype=float32)
+
+    Source: Polyak 1964; Sutskever et al. 2013, On the Importance of Initialization and Momentum,
+    equations 1 to 4, with the learning rate outside of the velocity.
+    """
+
+    State = MomentumState
+    learning_rate: Number = 0.01
+    beta: Number = 0.9
+    nesterov: bool = static(default=False)
+
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+        v = self.beta * v + g
+        return p - self.learning_rate * (g + self.beta * v if self.nesterov else v), v
+
+
+class MeanSquareState(NamedTuple):
+    step: jax.Array  # ()
+    mean_square: Tree  # like params
+
+
+@pytree
+class rmsprop(Lifted):
+    """RMSProp as Keras has it, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
+
+    Epsilon is inside the root; optax and torch have it elsewhere.
+
+    Args:
+        learning_rate: a number or a schedule.
+        rho: how much of the mean square stays, in [0, 1).
+        epsilon: added to the mean square, inside the root.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.rmsprop(0.1, rho=0.75, epsilon=0.0)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.8
+
+    Source: Tieleman and Hinton 2012, lecture 6.5 of Neural Networks for Machine Learning.
+    """
+
+    State = MeanSquareState
+    learning_rate: Number = 1e-3
+    rho: Number = 0.9
+    epsilon: Number = 1e-7
+
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+        v = self.rho * v + (1 - self.rho) * g**2
+        return p - self.learning_rate * g * lax.rsqrt(v + self.epsilon), v
+
+
+class AdagradState(NamedTuple):
+    step: jax.Array  # ()
+    sum_of_squares: Tree  # like params
+
+
+@pytree
+class adagrad(Lifted):
+    """Adagrad as Keras has it, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
+
+    Args:
+        learning_rate: a number or a schedule.
+        initial_accumulator_value: where every a starts.
+        epsilon: added to the accumulator, inside the root.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adagrad(0.1, initial_accumulator_value=0.0, epsilon=0.0)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.9
+
+    Source: Duchi, Hazan and Singer 2011, Adaptive Subgradient Methods, section 1.1.
+    """
+
+    State = AdagradState
+    learning_rate: Number = 1e-3
+    initial_accumulator_value: Number = 0.1
+    epsilon: Number = 1e-7
+
+    def init(self, params: Tree) -> AdagradState:
+        step, zeros = super().init(params)
+        start = self.initial_accumulator_value
+        return AdagradState(step, jax.tree.map(lambda a: jnp.full_like(a, start), zeros))
+
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
+        a = a + g**2
+        return p - self.learning_rate * g * lax.rsqrt(a + self.epsilon), a
+
+
+class AdamState(NamedTuple):
+    step: jax.Array  # ()
+    mean: Tree  # like params
+    mean_square: Tree  # like params
+
+
+@pytree
+class adam(Lifted):
+    """Adam, m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; at update t = 1, 2, ...
+
+    p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside of the root.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1: how much of the mean stays, in [0, 1).
+        beta2: how much of the mean square stays, in [0, 1).
+        epsilon: added to the root.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adam(0.1)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.9
+
+    Source: Kingma and Ba 2015, Adam, algorithm 1.
+    """
+
+    State = AdamState
+    learning_rate: Number = 1e-3
+    beta1: Number = 0.9
+    beta2: Number = 0.999
+    epsilon: Number = 1e-8
+
+    def rule(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g**2
+        m_hat = m / (1 - self.beta1**t)
+        v_hat = v / (1 - self.beta2**t)
+        return p - self.learning_rate * m_hat / (root(v_hat) + self.epsilon), m, v
+
+
+def root(v: jax.Array) -> jax.Array:
+    """The square root, with a slope of 0 at 0, which keeps hypergradients finite there."""
+    positive = v > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), 0)
+
+
+@pytree
+class adamw(adam):
+    """Adam with decoupled weight decay: Adam's update, less lr weight_decay p.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1, beta2, epsilon: as for `adam`.
+        weight_decay: the share of every parameter lost an update, in units of the learning rate.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adamw(0.1, weight_decay=0.5)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.85
+
+    Source: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
+    """
+
+    weight_decay: Number = 1e-4
+
+    def rule(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        moved, m, v = super().rule(t, g, p, m, v)
+        return moved - self.learning_rate * self.weight_decay * p, m, v
+
+
+class MeanState(NamedTuple):
+    step: jax.Array  # ()
+    mean: Tree  # like params
+
+
+@pytree
+class lion(Lifted):
+    """Lion, c = beta1 m + (1 - beta1) g; m = beta2 m + (1 - beta2) g.
+
+    p = p - lr (sign(c) + weight_decay p): every parameter moves by the learning rate, so that is
+    to be some 3 to 10 times smaller than for Adam.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1: the share of the mean in the direction of an update, in [0, 1).
+        beta2: how much of the mean stays, in [0, 1).
+        weight_decay: the share of every parameter lost an update, in units of the learning rate.
+
+    Raises:
+        ValueError: a hyperparameter out of its range.
+        TypeError: later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.lion(0.25)
+        >>> params, grads = jnp.array([1.0, 1.0]), jnp.array([3.0, -0.01])
+        >>> optimizer.update(grads, optimizer.init(params), params)[0]
+        Array([0.75, 1.25], dtype=float32)
+
+    Source: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, algorithm 2.
+    """
+
+    State = MeanState
+    learning_rate: Number = 1e-4
+    beta1: Number = 0.9
+    beta2: Number = 0.99
+    weight_decay: Number = 0.0
+
+    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array) -> tuple[jax.Array, ...]:
+        c = self.beta1 * m + (1 - self.beta1) * g
+        m = self.beta2 * m + (1 - self.beta2) * g
+        return p - self.learning_rate * (jnp.sign(c) + self.weight_decay * p), m

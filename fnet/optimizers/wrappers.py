@@ -1,0 +1,226 @@
+"""Wrappers take an optimizer, or the name of one, and give an optimizer.
+
+Their `opt_state` holds, as `inner`, that of the optimizer within; a wrapper that remembers nothing
+of its own has the very same. They nest in any order.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ..core.checks import check_count
+from ..core.trees import Tree
+from ..core.values import describe
+from .base import Optimizer
+from .by_name import as_optimizer
+from .hyperparameters import Number, pytree, static
+from .rules import root
+
+
+class AccumulatedState(NamedTuple):
+    step: jax.Array  # (), gradients so far
+    gradients: Tree  # like params, in at least float32: the sum since the last update
+    inner: Any
+
+
+class AveragedState(NamedTuple):
+    step: jax.Array  # ()
+    average: Tree  # like params, in at least float32
+    inner: Any
+
+
+def wide(leaf: jax.Array) -> jax.Array:
+    """At least float32: a sum of many in bfloat16 stops growing."""
+    return jnp.asarray(leaf, leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper(Optimizer):
+    """What all wrappers share: the optimizer within, its memory and its learning rate."""
+
+    optimizer: Any  # an optimizer, or the name of one
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "optimizer", as_optimizer(self.optimizer))
+        super().__post_init__()
+
+    def init(self, params: Tree) -> Any:
+        return self.optimizer.init(params)
+
+    def rate(self, step: jax.Array) -> Number:
+        return self.optimizer.rate(step)
+
+
+@pytree
+class clipped(Wrapper):
+    """Gradients of a bounded norm, g min(1, max_norm / |g|), |g| over all parameters together.
+
+    Args:
+        optimizer: what takes the clipped gradients; an optimizer, or its name.
+        max_norm: the longest gradient that stays as it is.
+
+    Raises:
+        ValueError: a negative or infinite `max_norm`, an unknown name.
+        TypeError: an `optimizer` that is none; later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.clipped(fnet.sgd(1.0), 0.5)
+        >>> params, grads = jnp.zeros(2), jnp.array([3.0, 4.0])
+        >>> optimizer.update(grads, optimizer.init(params), params)[0]
+        Array([-0.3, -0.4], dtype=float32)
+
+    Source: Pascanu, Mikolov and Bengio 2013, On the difficulty of training recurrent neural
+    networks, algorithm 1.
+    """
+
+    max_norm: Number = 1.0
+
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        squares = [jnp.sum(jnp.square(g.astype(float))) for g in jax.tree.leaves(grads)]
+        norm = root(sum(squares, jnp.zeros(())))
+        longest = jnp.asarray(self.max_norm, norm.dtype)
+        too_long = norm > longest
+        scale = jnp.where(too_long, longest, 1) / jnp.where(too_long, norm, 1)
+
+        def scaled(g: jax.Array) -> jax.Array:
+            return (wide(g) * scale.astype(wide(g).dtype)).astype(g.dtype)
+
+        return self.optimizer.update(jax.tree.map(scaled, grads), opt_state, params)
+
+
+@pytree
+class accumulated(Wrapper):
+    """One update with the mean of the gradients of `every` steps, for batches too large for memory.
+
+    In between the parameters stay. A schedule counts updates, not steps. The gradient of a smaller
+    last batch counts as much as any other.
+
+    Args:
+        optimizer: what takes the mean; an optimizer, or its name.
+        every: how many steps an update, at least 1; another number is another program.
+
+    Raises:
+        ValueError: `every` below 1, an unknown name.
+        TypeError: an `optimizer` that is none; later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.accumulated(fnet.sgd(1.0), 2)
+        >>> params = jnp.array(5.0)
+        >>> params, opt_state = optimizer.update(jnp.array(1.0), optimizer.init(params), params)
+        >>> params, opt_state = optimizer.update(jnp.array(3.0), opt_state, params)
+        >>> params.item()
+        3.0
+    """
+
+    every: int = static()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "every", check_count("every", self.every))
+
+    def init(self, params: Tree) -> AccumulatedState:
+        zeros = jax.tree.map(lambda p: wide(jnp.zeros_like(p)), params)
+        return AccumulatedState(jnp.zeros((), jnp.int32), zeros, self.optimizer.init(params))
+
+    def rate(self, step: jax.Array) -> Number:
+        return self.optimizer.rate(step // self.every)
+
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        self.check_type(opt_state, AccumulatedState)
+        step, sums, inner = opt_state
+        self.check_trees(params, grads=grads, gradients=sums)
+        sums = jax.tree.map(lambda s, g: s + g.astype(s.dtype), sums, grads)
+
+        def move(params: Tree, sums: Tree, inner: Any) -> tuple[Tree, Tree, Any]:
+            means = jax.tree.map(lambda s, g: (s / self.every).astype(g.dtype), sums, grads)
+            params, inner = self.optimizer.update(means, inner, params)
+            return params, jax.tree.map(jnp.zeros_like, sums), inner
+
+        def wait(params: Tree, sums: Tree, inner: Any) -> tuple[Tree, Tree, Any]:
+            return params, sums, inner
+
+        due = (step + 1) % self.every == 0
+        params, sums, inner = lax.cond(due, move, wait, params, sums, inner)
+        return params, AccumulatedState(step + 1, sums, inner)
+
+
+@pytree
+class averaged(Wrapper):
+    """Keeps an average of the parameters, a = decay a + (1 - decay) p after every update.
+
+    It starts at the first parameters. Training goes on with the parameters themselves; the average
+    is `opt_state.average`, and `fnet.averaged_params` finds it beneath other wrappers too.
+
+    Args:
+        optimizer: what moves the parameters; an optimizer, or its name.
+        decay: how much of the average stays, in [0, 1).
+
+    Raises:
+        ValueError: `decay` outside of [0, 1), an unknown name.
+        TypeError: an `optimizer` that is none; later, trees that do not belong together.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.averaged(fnet.sgd(1.0), 0.75)
+        >>> params = jnp.array(5.0)
+        >>> params, opt_state = optimizer.update(jnp.array(4.0), optimizer.init(params), params)
+        >>> params.item(), opt_state.average.item()
+        (1.0, 4.0)
+
+    Source: Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging; with
+    exponential weights, Tarvainen and Valpola 2017, Mean teachers, section 2.
+    """
+
+    decay: Number = 0.999
+
+    def init(self, params: Tree) -> AveragedState:
+        return AveragedState(
+            jnp.zeros((), jnp.int32), jax.tree.map(wide, params), self.optimizer.init(params)
+        )
+
+    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+        self.check_type(opt_state, AveragedState)
+        step, average, inner = opt_state
+        self.check_trees(params, average=average)
+        params, inner = self.optimizer.update(grads, inner, params)
+
+        def moved(a: jax.Array, p: jax.Array) -> jax.Array:
+            decay = jnp.asarray(self.decay, a.dtype)
+            return decay * a + (1 - decay) * p.astype(a.dtype)
+
+        return params, AveragedState(step + 1, jax.tree.map(moved, average, params), inner)
+
+
+def averaged_params(opt_state: Any) -> Tree:
+    """The average that `averaged` keeps, wherever it stands among the wrappers.
+
+    Args:
+        opt_state: what an optimizer remembers, the `opt_state` of a TrainState.
+
+    Returns:
+        A tree like the parameters, in at least float32; beneath `masked` without the frozen ones.
+
+    Raises:
+        TypeError: the state of an optimizer that keeps no average.
+
+    Example:
+        >>> import dataclasses, jax, fnet
+        >>> optimizer = fnet.averaged("adam", 0.99)
+        >>> state = fnet.train_state(fnet.dense(1), optimizer, jax.random.key(0), (2,))
+        >>> params = fnet.averaged_params(state.opt_state)
+        >>> state = dataclasses.replace(state, params=params)  # to evaluate or to predict with it
+    """
+    found = opt_state
+    while not isinstance(found, AveragedState):
+        if not hasattr(found, "inner"):
+            raise TypeError(
+                f"`opt_state` must be that of an averaged optimizer, got {describe(opt_state)}. "
+                f"Train with fnet.averaged(optimizer, decay)."
+            )
+        found = found.inner
+    return found.average

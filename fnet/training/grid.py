@@ -1,0 +1,195 @@
+"""Sweeps: every combination of some hyperparameters and seeds, as one state of many members."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.values import describe
+from ..layers.base import Layer, Shape
+from ..optimizers.base import Optimizer
+from ..optimizers.by_name import as_optimizer
+from ..optimizers.wrappers import Wrapper
+from .state import TrainState, train_state
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The members of a sweep: the product of the axes, the last axis changing fastest.
+
+    Attributes:
+        axes: the values of each hyperparameter, and of the seed, in the order they were given.
+    """
+
+    axes: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return int(np.prod([len(values) for values in self.axes.values()]))
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """What each member has on each axis, `(members,)`."""
+        product = np.meshgrid(*self.axes.values(), indexing="ij")
+        return {name: values.ravel() for name, values in zip(self.axes, product, strict=True)}
+
+    def states(self, net: Layer, optimizer: Optimizer | str, in_shape: Shape) -> TrainState:
+        """The start of every member, for `train_many`: `train_state` with the member's key.
+
+        Args:
+            net: the model of all of them.
+            optimizer: gives the hyperparameters that are no axis; an optimizer or its name.
+            in_shape: the shape of one sample, without the batch axis.
+
+        Returns:
+            A TrainState with the members in front. A member's key is `jax.random.key(seed)`, that
+            of seed 0 where the seed is no axis.
+
+        Raises:
+            ValueError: an axis that is no hyperparameter of the optimizer, a value out of range.
+            TypeError: as `train_state`.
+        """
+        labels, optimizer = self.labels, as_optimizer(optimizer)
+        seeds = labels.pop("seed", np.zeros(len(self), int))
+        known = hyperparameters(optimizer)
+        for name in labels:
+            if name not in known:
+                raise ValueError(
+                    f"`{name}` must be a hyperparameter of {type(optimizer).__name__}, got an axis "
+                    f"beside {', '.join(known)}. Rename it, or take another optimizer."
+                )
+        swept = with_hyperparameters(optimizer, labels)
+        swept = jax.tree.map(lambda n: jnp.broadcast_to(n, (len(self),)), swept)
+        keys = jax.vmap(jax.random.key)(seeds)
+        return jax.vmap(lambda key, optimizer: train_state(net, optimizer, key, in_shape))(
+            keys, swept
+        )
+
+    def over_seeds(self, values: Any) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
+        """What is said of every combination but for the seed: its labels, mean and spread.
+
+        Args:
+            values: `(members,)`, such as the last epoch of an entry of the history.
+
+        Returns:
+            For each combination its labels, the mean of the values over the seeds, and their
+            standard deviation (that of a sample: over n - 1; NaN for a single seed).
+
+        Raises:
+            ValueError: values that are not one a member.
+        """
+        values = np.asarray(values, float)
+        if values.shape != (len(self),):
+            raise ValueError(
+                f"`values` must be one a member, shape ({len(self)},), got {values.shape}. "
+                f"Take an epoch: history['loss'][:, -1]."
+            )
+        others = {name: axis for name, axis in self.axes.items() if name != "seed"}
+        values = values.reshape([len(axis) for axis in self.axes.values()])
+        if "seed" in self.axes:
+            values = np.moveaxis(values, list(self.axes).index("seed"), -1)
+        values = values.reshape(int(np.prod([len(axis) for axis in others.values()])), -1)
+        labels = Grid(others).labels if others else {}
+        rows = [{name: label[i] for name, label in labels.items()} for i in range(len(values))]
+        spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)
+        return rows, values.mean(axis=1), spread
+
+    def table(self, history: Mapping[str, Any]) -> str:
+        """The last epoch of every combination as a table: mean and spread over the seeds.
+
+        Args:
+            history: what `train_many` gave for these members.
+
+        Raises:
+            ValueError: a history of other members.
+        """
+        rows: list[dict[str, Any]] = []
+        columns = []
+        for name, values in history.items():
+            if name == "record":
+                continue
+            rows, means, spreads = self.over_seeds(np.asarray(values)[:, -1])
+            texts = [
+                f"{mean:.4f}" + (f" ± {spread:.4f}" if np.isfinite(spread) else "")
+                for mean, spread in zip(means, spreads, strict=True)
+            ]
+            columns.append([name, *texts])
+        labels = [[name, *(f"{row[name]:g}" for row in rows)] for name in (rows or [{}])[0]]
+        table = labels + columns
+        widths = [max(map(len, column)) for column in table]
+        lines = zip(*table, strict=True)
+        return "\n".join(
+            "   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+
+def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
+    """Every combination of the values of some hyperparameters, and of seeds.
+
+    Args:
+        axes: a list of numbers for each hyperparameter of the optimizer, by its name; the axis
+            `seed` takes integers, and repeats each combination with another start and order.
+
+    Returns:
+        A Grid: `len(grid)` members, their `labels`, their `states`, and the `table` of what came
+        of them.
+
+    Raises:
+        ValueError: no axis, an axis without values, seeds that are no integers.
+        TypeError: an axis that is no list of numbers.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> grid = fnet.grid(learning_rate=[0.01, 0.1], rho=[0.9], seed=[0, 1, 2])
+        >>> len(grid), grid.labels["seed"].tolist()
+        (6, [0, 1, 2, 0, 1, 2])
+        >>> net = fnet.dense(1)
+        >>> states = grid.states(net, "rmsprop", (1,))
+        >>> x = jnp.linspace(-1, 1, 100).reshape(100, 1)
+        >>> states, history = fnet.train_many(
+        ...     net, states, (x, 3 * x), loss="mean_squared_error", epochs=20, batch_size=20
+        ... )
+        >>> print(grid.table(history))  # doctest: +ELLIPSIS
+        learning_rate   rho   loss
+        0.01            0.9   ... ± ...
+        0.1             0.9   0.0... ± 0.0...
+    """
+    if not axes:
+        raise ValueError(
+            "`axes` of grid must be at least one, got none. Write grid(learning_rate=[1e-3, 1e-2])."
+        )
+    return Grid({name: check_axis(name, values) for name, values in axes.items()})
+
+
+def hyperparameters(optimizer: Optimizer) -> list[str]:
+    """The names of an optimizer's numbers, those of the optimizer within a wrapper included."""
+    names = [f.name for f in fields(optimizer) if not f.metadata.get("static")]
+    if isinstance(optimizer, Wrapper):
+        return names[1:] + hyperparameters(optimizer.optimizer)
+    return names
+
+
+def with_hyperparameters(optimizer: Optimizer, numbers: Mapping[str, Any]) -> Optimizer:
+    """The optimizer with other numbers: a wrapper's own, and the rest in what it wraps."""
+    own = {name: numbers[name] for f in fields(optimizer) if (name := f.name) in numbers}
+    if isinstance(optimizer, Wrapper):
+        rest = {name: numbers[name] for name in numbers if name not in own}
+        own["optimizer"] = with_hyperparameters(optimizer.optimizer, rest)
+    return replace(optimizer, **own)
+
+
+def check_axis(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"`{name}` of grid must be a list of numbers, got {describe(values)}. "
+            f"Write {name}=[...]; what is the same for all goes into the optimizer."
+        )
+    if not len(array):
+        raise ValueError(f"`{name}` of grid must have at least one value, got none. Drop the axis.")
+    if name == "seed" and array.dtype.kind == "f":
+        raise ValueError(f"`seed` of grid must be integers, got {values}. Write seed=range(3).")
+    return array

@@ -1,0 +1,51 @@
+"""Mixed precision: a model computes in few bits, its parameters are kept in many.
+
+The parameters and the input are rounded before the first layer, and what every layer puts out
+after it, since a layer may make its own floats, as `rescale` makes them of bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.trees import Tree
+from ..core.values import describe
+from ..layers.base import Key, Output
+from ..layers.wrappers import Wrapped
+
+
+def rounded(tree: Tree, dtype: Any) -> Tree:
+    """The tree with its floats in another dtype; integers and keys stay."""
+    return jax.tree.map(
+        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Rounded(Wrapped):
+    """A layer whose output is rounded."""
+
+    dtype: Any
+
+    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+        y, state = self.layer.apply(params, state, x, key, training)
+        return rounded(y, self.dtype), state
+
+
+def check_compute_dtype(compute_dtype: Any) -> Any:
+    """The dtype as a value, or None."""
+    if compute_dtype is None:
+        return None
+    try:
+        dtype = jnp.dtype(compute_dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"`compute_dtype` must be a floating dtype, got {describe(compute_dtype)}. "
+            f"Write 'bfloat16', or leave it out for that of the parameters."
+        )
+    return dtype

@@ -1,0 +1,89 @@
+"""Everything a run is, in one value."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from ..core.trees import Tree
+from ..core.values import describe
+from ..layers.base import Layer, Shape, as_layer
+from ..models.model import check_key, check_shape, compiled_once, init_trees
+from ..optimizers.base import Optimizer
+from ..optimizers.by_name import as_optimizer
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """Everything a run is, in one pytree: save it and the run is saved, vmap it and many train.
+
+    Attributes:
+        params: the parameters, see `init`.
+        model_state: the running statistics, see `init_state`.
+        optimizer: the optimizer, whose leaves are its hyperparameters.
+        opt_state: what the optimizer remembers.
+        key: the typed key from which the order of samples and the dropout follow.
+        step: how many steps were taken, int32.
+
+    Example:
+        >>> import dataclasses, jax, fnet
+        >>> state = fnet.train_state(fnet.dense(1), "sgd", jax.random.key(0), (2,))
+        >>> slower = dataclasses.replace(state, optimizer=fnet.sgd(1e-3))  # compiles nothing anew
+    """
+
+    params: Tree
+    model_state: Tree
+    optimizer: Optimizer
+    opt_state: Tree
+    key: jax.Array
+    step: jax.Array
+
+
+def train_state(
+    net: Layer, optimizer: Optimizer | str, key: jax.Array, in_shape: Shape
+) -> TrainState:
+    """The state at the start of a run: parameters and statistics of `init`, nothing trained.
+
+    Args:
+        net: a layer, or a plain function `x -> y`.
+        optimizer: an optimizer, or the name of one for its defaults.
+        key: a typed key; the parameters are those of `init(net, key, in_shape)`.
+        in_shape: the shape of one sample, without the batch axis.
+
+    Raises:
+        TypeError: an `optimizer`, `key` or `in_shape` that is none.
+        ValueError: an unknown name, or as `init`.
+
+    Example:
+        >>> import jax, fnet
+        >>> state = fnet.train_state(fnet.dense(1), fnet.rmsprop(1e-3), jax.random.key(0), (2,))
+        >>> int(state.step), fnet.count_params(state.params)
+        (0, 3)
+    """
+    net, optimizer = as_layer(net, "net"), as_optimizer(optimizer)
+    return compiled_start(net, optimizer, check_key(key), check_shape(in_shape))
+
+
+def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Shape) -> TrainState:
+    params, model_state = init_trees(net, key, in_shape)
+    return TrainState(
+        params=params,
+        model_state=model_state,
+        optimizer=optimizer,
+        opt_state=optimizer.init(params),
+        key=jax.random.fold_in(key, 2**32 - 1),  # the layers' keys are folded in from 0 on
+        step=jnp.zeros((), jnp.int32),
+    )
+
+
+compiled_start = compiled_once(start, static_argnums=(0, 3))
+
+
+def check_state(state: TrainState) -> TrainState:
+    if not isinstance(state, TrainState):
+        raise TypeError(
+            f"`state` must be a TrainState, got {describe(state)}. "
+            f"Make it with fnet.train_state(net, optimizer, key, in_shape)."
+        )
+    return state
