@@ -20,7 +20,7 @@ from tables import ACTIVATIONS, LAYERS
 import fnet
 from fnet import initializers
 
-each_layer = pytest.mark.parametrize("row", LAYERS, ids=[row.name for row in LAYERS])
+map_layers = pytest.mark.parametrize("row", LAYERS, ids=[row.name for row in LAYERS])
 ATTENTION = {"attention", "attention_causal"}  # its softmax is in float32: test_sequences.py
 ALONE = {"everything"} | ATTENTION | {function.__name__ for function in ACTIVATIONS}
 PARTS = [row for row in LAYERS if row.name not in ALONE]  # one for all activations: faster
@@ -63,7 +63,7 @@ def outputs(net, params, state, x, key):
 # What holds for every layer.
 
 
-@each_layer
+@map_layers
 @pytest.mark.parametrize("batch", [0, 1, 5])
 def test_predicted_shape_is_the_real_one(row, batch, key, rng):
     net, params, state, x = built(row, rng, batch)
@@ -72,7 +72,7 @@ def test_predicted_shape_is_the_real_one(row, batch, key, rng):
     chex.assert_trees_all_equal_shapes_and_dtypes(state, new_state)
 
 
-@each_layer
+@map_layers
 def test_jit_equals_eager(row, key, rng):
     net, params, state, x = built(row, rng)
     eager = outputs(net, params, state, x, key)
@@ -82,14 +82,14 @@ def test_jit_equals_eager(row, key, rng):
     close(jitted, eager, rtol=1e-3, atol=1e-5)
 
 
-@each_layer
+@map_layers
 def test_a_sample_alone_equals_the_sample_in_its_batch(row, rng):
     net, params, state, x = built(row, rng)
     alone = jax.jit(jax.vmap(lambda sample: fnet.apply(net, params, sample[None], state)[0]))
     close(alone(x), fnet.apply(net, params, x, state), rtol=1e-3, atol=1e-5)
 
 
-@each_layer
+@map_layers
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 def test_floating_dtype_is_kept(row, dtype, key, rng):
     net, params, state, x = built(row, rng)
@@ -110,7 +110,7 @@ def test_init_under_jit_and_vmap_gives_stacked_parameters(name, key):
     close(many, jax.tree.map(lambda *leaves: jnp.stack(leaves), *each))
 
 
-@each_layer
+@map_layers
 def test_equal_by_value_when_rebuilt(row):
     net, rebuilt = fnet.sequential(row.factory()), fnet.sequential(row.factory())
     assert net is not rebuilt and net == rebuilt and hash(net) == hash(rebuilt)
@@ -121,14 +121,14 @@ def test_no_two_layers_are_equal():
     assert len({fnet.sequential(row.factory()) for row in LAYERS}) == len(LAYERS)
 
 
-@each_layer
+@map_layers
 def test_repr_builds_the_layer_again(row):
     net = fnet.sequential(row.factory())
     names = vars(functools) | vars(initializers) | vars(tables) | vars(fnet)
     assert eval(repr(net), names) == net
 
 
-@each_layer
+@map_layers
 def test_traced_once(row, rng):
     chex.clear_trace_counter()
     _, params, state, x = built(row, rng)
@@ -152,7 +152,7 @@ def test_gradients(row, key, rng):
         check_grads(of_floats, arguments, order=1, modes=["rev"], eps=1e-5)
 
 
-@each_layer
+@map_layers
 def test_arguments_are_not_changed(row, key, rng):
     net, *arguments = built(row, rng)
     arguments = jax.tree.map(np.array, arguments)
@@ -161,7 +161,7 @@ def test_arguments_are_not_changed(row, key, rng):
     chex.assert_trees_all_equal(arguments, before)
 
 
-@each_layer
+@map_layers
 def test_summary_counts_the_parameters(row):
     params, _ = shapes_of(row)
     *_, count, size, _ = fnet.summary(row.factory(), row.in_shape).splitlines()[-1].split()

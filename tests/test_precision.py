@@ -12,7 +12,7 @@ from problems import LOSS, METRICS, bits, classifier, images, start
 from tables import LAYERS
 
 import fnet
-from fnet.layers.wrappers import each_layer
+from fnet.layers.wrappers import map_layers
 from fnet.training.precision import Rounded
 
 DATA, VALIDATION = images(50), images(20, seed=1)
@@ -117,9 +117,9 @@ def test_every_layer_computes_in_it(row):
 
 
 def test_the_twin_has_the_names_and_the_trees_of_the_model():
-    twin = each_layer(classifier(), lambda layer: Rounded(layer, jnp.dtype("bfloat16")))
+    twin = map_layers(classifier(), lambda layer: Rounded(layer, jnp.dtype("bfloat16")))
     assert [name for name, _ in twin.named()] == [name for name, _ in classifier().named()]
-    assert twin == each_layer(classifier(), lambda layer: Rounded(layer, jnp.dtype("bfloat16")))
+    assert twin == map_layers(classifier(), lambda layer: Rounded(layer, jnp.dtype("bfloat16")))
 
 
 def test_overflow_in_few_bits_is_explained():

@@ -16,7 +16,7 @@ from tables import ACTIVATIONS
 
 import fnet
 from fnet.core.errors import LayerError
-from fnet.training.precision import rounded
+from fnet.training.precision import cast_floats
 
 BATCH, STEPS = 4, 2
 DTYPES = ["float32", "bfloat16", "uint8", "int32"]
@@ -96,7 +96,7 @@ def start(net, in_shape, dtype):
     state = fnet.train_state(net, "adam", jax.random.key(0), in_shape)
     if dtype != "bfloat16":
         return state
-    params = rounded(state.params, dtype)
+    params = cast_floats(state.params, dtype)
     return dataclasses.replace(state, params=params, opt_state=state.optimizer.init(params))
 
 

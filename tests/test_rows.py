@@ -13,7 +13,7 @@ from array_record.python import array_record_module
 from problems import LOSS, METRICS, bits, images
 
 import fnet
-from fnet.data.random_access import Table, is_table
+from fnet.data.random_access import RandomAccessData, is_random_access
 from fnet.fitting import source_rows as rows
 
 pytestmark = pytest.mark.bits
@@ -136,7 +136,7 @@ def equal(a, b):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_source_gives_the_bits_of_arrays(form, shuffle, tmp_path, whole):
     data = FORMS[form](tmp_path)
-    assert is_table(data)
+    assert is_random_access(data)
     ours = fnet.fit(NET, BEGUN, data, shuffle=shuffle, **RUN)
     equal(ours, whole[shuffle])
     assert list(ours[1]) == list(whole[shuffle][1])
@@ -153,7 +153,7 @@ def test_the_size_of_chunks_changes_nothing(size, monkeypatch, whole):
     [(X, Y), (X.tolist(), Y.tolist()), [(X, Y)], (jax.numpy.asarray(X), range(50)), {"x": X}],
 )
 def test_arrays_and_batches_stay_what_they_are(data):
-    assert not is_table(data)
+    assert not is_random_access(data)
 
 
 def test_weights_and_a_split_are_those_of_arrays(tmp_path):
@@ -356,6 +356,6 @@ def test_what_a_source_raised_for_a_list_is_told_beside_what_it_raised_for_a_row
             raise OSError("no file" if isinstance(numbers, list) else "no row")
 
     with pytest.raises(OSError, match="no row") as caught:
-        Table(Broken(), None)
+        RandomAccessData(Broken(), None)
     words = "raised by `data[0]`, after `data[[0, 1]]` raised OSError('no file')"
     assert caught.value.__notes__ == [words]

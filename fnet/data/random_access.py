@@ -17,7 +17,7 @@ Kinds = list[tuple[tuple[int, ...], Any]]  # shape and dtype of what a row holds
 LookUp = Callable[[list[int]], tuple[np.ndarray, ...]]
 
 
-def is_table(data: Any) -> bool:
+def is_random_access(data: Any) -> bool:
     """Whether `fit` is to look up rows: `data` is an object of rows, or has one as x or y."""
     if isinstance(data, (tuple, list)):
         return any(map(is_looked_up, data))
@@ -34,7 +34,7 @@ def is_looked_up(column: Any) -> bool:
     return not in_memory and hasattr(column, "__getitem__") and hasattr(column, "__len__")
 
 
-class Table:
+class RandomAccessData:
     """Samples by number: `read(rows)` gives `(x, y)` or `(x, y, weights)` of these rows.
 
     The source is asked for rows in increasing order, which HDF5 wants and disks like; every answer

@@ -85,7 +85,7 @@ def lying(array: Any, rows: np.ndarray, sharding: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback((len(rows), *array.shape[1:]), sharding, part)
 
 
-def leads() -> bool:
+def is_primary() -> bool:
     """Whether this process is the one that writes and speaks for all."""
     return jax.process_index() == 0
 

@@ -74,7 +74,7 @@ def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
     return jax.tree.map(sharding, params)
 
 
-class Laid(NamedTuple):
+class ParamSharding(NamedTuple):
     """A parameter, and how it lies."""
 
     name: str  # dense/kernel
@@ -87,21 +87,21 @@ class Devices:
     """A mesh and the layout of the parameters on it, as a static value; one device unless given."""
 
     mesh: Mesh | None = None
-    layout: tuple[Laid, ...] = ()  # longer names first
+    layout: tuple[ParamSharding, ...] = ()  # longer names first
 
-    def spread(self, batch: T) -> T:
+    def shard_batch(self, batch: T) -> T:
         """A batch as `over_data` has it."""
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, batch)
         return put(batch, over_data(self.mesh, len(jax.tree.leaves(batch)[0])))
 
-    def copied(self, tree: T) -> T:
+    def replicate(self, tree: T) -> T:
         """Arrays of JAX with a copy on each device."""
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, tree)
         return put(tree, NamedSharding(self.mesh, COPIES))
 
-    def place(self, state: T) -> T:
+    def shard_state(self, state: T) -> T:
         """A TrainState, or a dict of some of its fields, as the layout has it.
 
         What an optimizer keeps of a parameter lies as that does, and so do running statistics of
@@ -182,7 +182,7 @@ def devices_of(net: Layer, params: Tree, mesh: Mesh | None, given: Any) -> Devic
     return Devices(mesh, tuple(sorted(layout, key=lambda one: len(one.name), reverse=True)))
 
 
-def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> Laid:
+def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> ParamSharding:
     if not isinstance(sharding, NamedSharding) or by_compiler(sharding.mesh) != mesh:
         raise TypeError(
             f"`shardings` must hold a NamedSharding of `mesh` for each parameter, got "
@@ -197,7 +197,7 @@ def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> Laid:
             f"{name!r} of shape {shape} on a mesh of {dict(mesh.shape)}. Cut another axis, or "
             f"write PartitionSpec() for a copy on each device."
         )
-    return Laid(name, shape, sharding.spec)
+    return ParamSharding(name, shape, sharding.spec)
 
 
 def check_mesh(mesh: Mesh) -> Mesh:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from ..distributed.processes import leads, together
+from ..distributed.processes import is_primary, together
 from ..training.state import TrainState
 from .atomic import sync_folder
 from .checkpoints import Checkpoints, Extra
@@ -75,7 +75,7 @@ class OrbaxCheckpoints(Checkpoints):
         beside |= {f"{EXTRA}{name}": array for name, array in named(extra).items()}
         new = beside_of(path, "new")
         with together("write its part of a checkpoint"):
-            if leads():
+            if is_primary():
                 shutil.rmtree(new, ignore_errors=True)
             try:
                 checkpointer().save(new, nested(sharded))
@@ -84,7 +84,7 @@ class OrbaxCheckpoints(Checkpoints):
                     f"`{path}` must be written as a whole, got {error!r} of orbax. The older "
                     f"ones are intact. Make room, or save elsewhere."
                 ) from error
-            if leads():
+            if is_primary():
                 for folder, _, files in os.walk(new):
                     for name in (*files, ""):
                         sync_folder(os.path.join(folder, name))
@@ -100,7 +100,7 @@ class OrbaxCheckpoints(Checkpoints):
 
     def delete(self, path: Path) -> None:
         """At once for whoever reads the steps."""
-        if leads():
+        if is_primary():
             old = beside_of(path, "old")
             shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
@@ -110,7 +110,7 @@ class OrbaxCheckpoints(Checkpoints):
     def locked(self) -> Iterator[None]:
         with ExitStack() as stack:
             with together("begin to write checkpoints"):
-                if leads():
+                if is_primary():
                     stack.enter_context(super().locked())
                     self.clean()
             yield

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size, check_count, check_data, check_finite, check_split
 from ..core.values import describe
-from ..data.random_access import Table, is_table
+from ..data.random_access import RandomAccessData, is_random_access
 from ..data.sample_weights import with_class_weight, with_sample_weight
 from ..distributed.processes import noting_lost_peers
 from ..distributed.sharding import devices_of
@@ -25,11 +25,11 @@ from ..training.step import Logs, averages
 from ..training.task import Batch, Loss, Objective, objective
 from .callbacks import STOP
 from .progress import Progress
-from .run_record import Journal
+from .run_record import RunRecord
 from .signals import Interruption, interruptible
 from .source_batches import Batches, check_batches, is_batches, refuse_weights
 from .source_rows import Rows
-from .sources import Arrays, Numbered, Source
+from .sources import Arrays, IndexedSource, Source
 
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
 
@@ -136,13 +136,13 @@ def fit(
     check_choice("on_nan", on_nan, "stop", "raise", "skip")
     checkpoints, callbacks = check_callbacks(callbacks, resume)
     arrays = table = None
-    if is_table(data):
+    if is_random_access(data):
         if jax.process_count() > 1:  # each would read all rows, at a pace of its own
             raise ValueError(
                 f"`data` must be fnet.host_batches(...) on many processes, got {describe(data)} on "
                 f"{jax.process_count()} of them. It takes arrays on the disk too."
             )
-        table = Table(data, sample_weight)
+        table = RandomAccessData(data, sample_weight)
         validation = table.split(validation, validation_split)
     elif not is_batches(data):
         arrays = with_sample_weight(check_data("`data`", data), sample_weight)
@@ -150,7 +150,7 @@ def fit(
     if validation is not None:
         validation = check_data("`validation`", validation)
         check_trainable("validation", goal, state, validation, 1)
-    state = goal.devices.place(state)
+    state = goal.devices.shard_state(state)
     how = goal, on_nan == "skip", checkpoints and checkpoints.every
     about: dict[str, Any] = {"first_step": state.step, "key": jax.random.key_data(state.key)}
     if table is not None:
@@ -163,77 +163,77 @@ def fit(
         batch_size = check_batch_size(batch_size, arrays[0])
         output = check_trainable("data", goal, state, arrays, batch_size)
         arrays = with_class_weight(arrays, class_weight, output.shape[-1] if output.ndim > 1 else 1)
-        source = Arrays(goal.devices.copied(arrays), batch_size, shuffle, *how)
-    if isinstance(source, Numbered):
+        source = Arrays(goal.devices.replicate(arrays), batch_size, shuffle, *how)
+    if isinstance(source, IndexedSource):
         about |= {name: getattr(source, name) for name in ("samples", "batch_size", "shuffle")}
-    validation = goal.devices.copied(validation)
+    validation = goal.devices.replicate(validation)
     names = log_names(goal, validation) + ["skipped"] * (on_nan == "skip")
 
     with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:
-        journal = Journal(goal, names, about, source.begin(state), saver)
-        if resume and journal.resume():
+        run_record = RunRecord(goal, names, about, source.begin(state), saver)
+        if resume and run_record.resume():
             for callback in callbacks:
-                getattr(callback, "resume", lambda history: None)(journal.history)
+                getattr(callback, "resume", lambda history: None)(run_record.history)
         try:
             with noting_lost_peers():
                 run_epochs(
-                    goal, source, journal, epochs, validation, callbacks, progress, interrupted
+                    goal, source, run_record, epochs, validation, callbacks, progress, interrupted
                 )
         except BaseException:
             if jax.process_count() == 1:  # of many, the others may not come here
-                journal.save()
+                run_record.save()
             raise
-        journal.save()
-    at = journal.at
+        run_record.save()
+    at = run_record.at
     if interrupted.number == signal.SIGTERM:
-        print(f"fit: SIGTERM after step {int(at.state.step)}; {journal.saved}", file=sys.stderr)
+        print(f"fit: SIGTERM after step {int(at.state.step)}; {run_record.saved}", file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM)
     if at.failure:
         why = (
-            f"fit stopped in epoch {journal.epochs + 1} with the state from before step "
+            f"fit stopped in epoch {run_record.epochs + 1} with the state from before step "
             f"{at.state.step}, which is not finite: {at.failure}. Lower the learning rate, or look "
             f"at what goes into that step."
         )
         if on_nan == "raise":
             raise FloatingPointError(why)
         warnings.warn(why, RuntimeWarning, stacklevel=2)
-    return at.state, journal.result()
+    return at.state, run_record.result()
 
 
 def run_epochs(
     goal: Objective,
     source: Source,
-    journal: Journal,
+    run_record: RunRecord,
     epochs: int,
     validation: Batch | None,
     callbacks: Sequence[Callback],
     progress: bool,
     interrupted: Interruption,
 ) -> None:
-    """Go on from where the journal is until the last epoch, or whatever ends the run before."""
-    while journal.epochs < epochs and not (journal.ended or interrupted()):
-        line = Progress(journal.epochs + 1, epochs, source.steps, progress)
-        for at in source.epoch(journal.at, interrupted):
-            journal.at = at
-            line.update(at.steps, at.samples, at.tally.sums)
-            if at.steps != source.steps and journal.due():
-                journal.save()
-        at = journal.at
+    """Go on from where the run is until the last epoch, or whatever ends the run before."""
+    while run_record.epochs < epochs and not (run_record.ended or interrupted()):
+        line = Progress(run_record.epochs + 1, epochs, source.steps, progress)
+        for at in source.epoch(run_record.at, interrupted):
+            run_record.at = at
+            line.update(at.steps, at.samples, at.sums.totals)
+            if at.steps != source.steps and run_record.due():
+                run_record.save()
+        at = run_record.at
         if at.failure or (interrupted() and at.steps != source.steps):
             why = "not finite" if at.failure else "interrupted"
             line.end(f"{why} after {at.steps} steps; what was trained is kept")
             return
-        sums, record = jax.device_get(at.tally)
+        sums, record = jax.device_get(at.sums)
         logs = averages(sums, at.samples) | {"skipped": at.skipped}
         if validation is not None:
             means = compiled_means(goal, at.state.params, at.state.model_state, validation)
             logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
-        logs = journal.close_epoch(logs, record)
+        logs = run_record.close_epoch(logs, record)
         line.close(logs)
-        journal.ended = called(callbacks, journal.epochs - 1, at.state, logs)
-        journal.at = source.begin(at.state)
-        if journal.due():
-            journal.save()
+        run_record.ended = called(callbacks, run_record.epochs - 1, at.state, logs)
+        run_record.at = source.begin(at.state)
+        if run_record.due():
+            run_record.save()
 
 
 def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs) -> bool:

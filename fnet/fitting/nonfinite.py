@@ -12,17 +12,19 @@ import jax.numpy as jnp
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
 from ..layers.base import Key, Output
-from ..layers.wrappers import Wrapped, each_layer
+from ..layers.wrappers import Wrapped, map_layers
 from ..training.state import TrainState
-from ..training.step import Tally
+from ..training.step import EpochSums
 from ..training.task import Batch, Objective
 
 
 @jax.jit
-def finite_leaves(run: tuple[TrainState, Tally]) -> jax.Array:
+def finite_leaves(run: tuple[TrainState, EpochSums]) -> jax.Array:
     """Whether each array of a run is finite, the sum of its losses first."""
-    state, tally = run
-    leaves = jax.tree.leaves((tally.sums["loss"], state.params, state.model_state, state.opt_state))
+    state, sums = run
+    leaves = jax.tree.leaves(
+        (sums.totals["loss"], state.params, state.model_state, state.opt_state)
+    )
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves if is_float(leaf)])
 
 
@@ -78,7 +80,7 @@ class Watched(Wrapped):
 def watched(goal: Objective, blamed: int | None = None) -> Objective:
     numbers: Iterator[int] = count()
     return replace(
-        goal, body=each_layer(goal.body, lambda layer: Watched(layer, next(numbers), blamed))
+        goal, body=map_layers(goal.body, lambda layer: Watched(layer, next(numbers), blamed))
     )
 
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from ..files.checkpoints import Saver
 from ..training.epochs import History
-from ..training.step import Logs, Tally, empty_tally, recorded
+from ..training.step import EpochSums, Logs, empty_sums, recorded
 from ..training.task import Objective
-from .sources import Position
+from .sources import EpochState
 
 
-class Journal:
+class RunRecord:
     """Where a run of `fit` is, what it was until there, and where that is saved.
 
     `names` are those of an epoch's logs, in their order; `about` is what must be the same in a run
@@ -24,13 +24,13 @@ class Journal:
         goal: Objective,
         names: list[str],
         about: dict[str, Any],
-        at: Position,
+        at: EpochState,
         saver: Saver | None,
     ):
         self.names, self.series, self.about = names, recorded(goal), about
         self.at, self.saver = at, saver
         nothing = {name: np.zeros(0) for name in names}
-        self.history: History = nothing | {"record": empty_tally(goal, 0).record}
+        self.history: History = nothing | {"record": empty_sums(goal, 0).record}
         self.ended = False  # by a callback
         self.moment: tuple[int, ...] = ()  # that was saved last
 
@@ -74,7 +74,7 @@ class Journal:
         self.moment = moment
         place = {"steps": at.steps, "samples": at.samples, "skipped": at.skipped}
         run = {"about": self.about, "history": self.history, "ended": self.ended, "place": place}
-        self.saver.save(at.state, run | at.tally._asdict())
+        self.saver.save(at.state, run | {"sums": at.sums.totals, "record": at.sums.record})
 
     def resume(self) -> bool:
         """Go to the newest good checkpoint, if there is one."""
@@ -86,8 +86,8 @@ class Journal:
         self.history = {name: run["history"][name] for name in self.names}
         self.history["record"] = run["history"].get("record", {})
         steps, samples, skipped = (int(run["place"][n]) for n in ("steps", "samples", "skipped"))
-        tally = Tally(run["sums"], run.get("record", {}))
-        self.at, self.ended = Position(state, tally, steps, samples, skipped), bool(run["ended"])
+        sums = EpochSums(run["sums"], run.get("record", {}))
+        self.at, self.ended = EpochState(state, sums, steps, samples, skipped), bool(run["ended"])
         self.moment = int(state.step), self.epochs, self.ended
         return True
 

@@ -11,10 +11,10 @@ import numpy as np
 from ..core.checks import check_data, check_finite
 from ..distributed.processes import HostBatches
 from ..training.state import TrainState
-from ..training.step import Logs, Tally, recorded, step, tallied
+from ..training.step import EpochSums, Logs, add_step, recorded, step
 from ..training.task import Batch, Objective
 from .nonfinite import finite_leaves
-from .sources import CALL_SECONDS, Position, Run, Source, held
+from .sources import CALL_SECONDS, EpochState, Run, Source, still_finite
 
 STEPS_TOGETHER = 32  # between two looks where there are many processes
 
@@ -35,14 +35,14 @@ class Batches(Source):
     def recorded_steps(self) -> int:
         return 0
 
-    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+    def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         # Looking at a step waits for the device, which is to run ahead: so not at every one.
         run, recent, looked = without_record(at), [], time.monotonic()
         try:
             for number, batch in enumerate(self.given(at), 1):
                 if number <= at.steps:
                     continue  # it was taken before this run was resumed
-                batch = self.goal.devices.spread(self.check(number, at.state, batch))
+                batch = self.goal.devices.shard_batch(self.check(number, at.state, batch))
                 run, logs = batch_step(self.goal, *run, batch)
                 recent.append((batch, logs))
                 stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
@@ -63,7 +63,7 @@ class Batches(Source):
         elif not at.steps:
             raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
 
-    def given(self, at: Position) -> Iterator[Any]:
+    def given(self, at: EpochState) -> Iterator[Any]:
         batches, number = self.begun(at), 0
         while True:
             number += 1
@@ -76,22 +76,24 @@ class Batches(Source):
                 raise
             yield batch
 
-    def begun(self, at: Position) -> Iterator[Any]:
+    def begun(self, at: EpochState) -> Iterator[Any]:
         if not isinstance(self.batches, HostBatches):
             return iter(self.batches)
         return self.batches.epoch((int(at.state.step) - at.steps) // len(self.batches))
 
-    def look(self, at: Position, run: Run, recent: list[tuple[Batch, Logs]]) -> Position:
+    def look(self, at: EpochState, run: Run, recent: list[tuple[Batch, Logs]]) -> EpochState:
         """The position after these batches; a step at a time if they left what is not finite."""
-        first, record, done = at.steps, at.tally.record, [logs for _, logs in recent]
-        at = at._replace(tally=without_record(at)[1])
-        if held((at.state, at.tally), finite_leaves(run)):
+        first, record, done = at.steps, at.sums.record, [logs for _, logs in recent]
+        at = at._replace(sums=without_record(at)[1])
+        if still_finite((at.state, at.sums), finite_leaves(run)):
             at = at.after(run, len(recent), sum(len(batch[0]) for batch, _ in recent))
         else:
             done = []
             for batch, _ in recent:
-                one, logs = batch_step(self.goal, at.state, at.tally, batch)
-                at = self.judged(at, one, finite_leaves(one), len(batch[0]), partial(tuple, batch))
+                one, logs = batch_step(self.goal, at.state, at.sums, batch)
+                at = self.accept_step(
+                    at, one, finite_leaves(one), len(batch[0]), partial(tuple, batch)
+                )
                 if at.failure:
                     break
                 done.append(logs)
@@ -100,7 +102,7 @@ class Batches(Source):
             name: np.append(series, [logs[name] for logs in kept]).astype(series.dtype)
             for name, series in record.items()
         }
-        return at._replace(tally=at.tally._replace(record=record))
+        return at._replace(sums=at.sums._replace(record=record))
 
     def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
         """Every new shape against the model; values where they are on the host, at hand."""
@@ -127,14 +129,16 @@ class Batches(Source):
 
 
 @partial(jax.jit, static_argnames="goal")
-def batch_step(goal: Objective, state: TrainState, tally: Tally, batch: Batch) -> tuple[Run, Logs]:
+def batch_step(
+    goal: Objective, state: TrainState, sums: EpochSums, batch: Batch
+) -> tuple[Run, Logs]:
     new, logs = step(goal, state, batch)
-    tally = tallied(goal, tally, 0, len(batch[0]), logs)
-    return (new, tally), {name: logs[name] for name in recorded(goal)}
+    sums = add_step(goal, sums, 0, len(batch[0]), logs)
+    return (new, sums), {name: logs[name] for name in recorded(goal)}
 
 
-def without_record(at: Position) -> Run:
-    return at.state, Tally(at.tally.sums, {})
+def without_record(at: EpochState) -> Run:
+    return at.state, EpochSums(at.sums.totals, {})
 
 
 def is_batches(data: Any) -> bool:

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_batch_size, check_finite, check_weights
-from ..data.random_access import Table, native
+from ..data.random_access import RandomAccessData, native
 from ..data.sample_weights import with_class_weight
 from ..data.shuffle import index_shuffle
 from ..training.scan import loop
 from ..training.state import TrainState
-from ..training.step import Tally, step, tallied
+from ..training.step import EpochSums, add_step, step
 from ..training.task import Batch, Objective
 from .nonfinite import finite_leaves
-from .sources import Numbered, Position, Run
+from .sources import EpochState, IndexedSource, Run
 
 CHUNK_BYTES = 2**24  # in whole batches, of which there is one at least
 LOOKS = 16  # at the data for a chunk: each has its price, and what it brings is to fit a cache
@@ -34,12 +34,12 @@ class Chunk(NamedTuple):
     error: Exception | None  # why it ends before it is full
 
 
-class Rows(Numbered):
+class Rows(IndexedSource):
     """A table that is read while it trains: a chunk in use, and the next, twice as long, coming."""
 
     def __init__(
         self,
-        table: Table,
+        table: RandomAccessData,
         state: TrainState,
         class_weight: Mapping[int, float] | None,
         batch_size: int | None,
@@ -61,7 +61,7 @@ class Rows(Numbered):
         self.coming: Future[Chunk] | None = None
         self.ended = threading.Event()
 
-    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+    def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         self.ended.clear()
         with ThreadPoolExecutor(1, "rows") as self.thread:
             try:
@@ -70,7 +70,7 @@ class Rows(Numbered):
                 self.ended.set()
                 self.chunk = self.coming = None
 
-    def ready(self, epoch: int, at: Position) -> int:
+    def ready(self, epoch: int, at: EpochState) -> int:
         if self.chunk is None or at.steps == self.chunk.stop:
             self.chunk = None  # before the one after the next is read: two are enough
             try:
@@ -124,7 +124,9 @@ class Rows(Numbered):
             for buffer, array in zip(buffers, batch, strict=True):
                 buffer[part] = array
             step = end
-        return Chunk(jax.block_until_ready(self.goal.devices.copied(buffers)), start, stop, error)
+        return Chunk(
+            jax.block_until_ready(self.goal.devices.replicate(buffers)), start, stop, error
+        )
 
     def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
         """A batch of good values; if there are others, the row that they are in is named."""
@@ -148,10 +150,10 @@ class Rows(Numbered):
         outputs = self.output.shape[-1] if self.output.ndim > 1 else 1
         return with_class_weight((x, y, *weights), self.class_weight, outputs)
 
-    def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
+    def call(self, epoch: int, start: int, stop: int, at: EpochState) -> tuple[Run, jax.Array]:
         assert self.chunk is not None
         return chunk_steps(
-            self.goal, at.state, at.tally, self.chunk.data, self.chunk.start, start, stop,
+            self.goal, at.state, at.sums, self.chunk.data, self.chunk.start, start, stop,
             self.batch_size, self.length(start),
         )  # fmt: skip
 
@@ -170,7 +172,7 @@ def shuffled(key: jax.Array, rows: jax.Array, epoch: int, size: int) -> jax.Arra
 def chunk_steps(
     goal: Objective,
     state: TrainState,
-    tally: Tally,
+    sums: EpochSums,
     data: Batch,
     first: jax.Array,
     start: jax.Array,
@@ -181,10 +183,10 @@ def chunk_steps(
     """`array_steps` of rows that lie in order, from those of step `first` on."""
 
     def one_step(index: jax.Array, carry: Run) -> Run:
-        state, tally = carry
+        state, sums = carry
         rows = (index - first) * batch_size + jnp.arange(length)  # a slice would change the bits
         state, logs = step(goal, state, tuple(array[rows] for array in data))
-        return state, tallied(goal, tally, index, length, logs)
+        return state, add_step(goal, sums, index, length, logs)
 
-    run = loop(start, stop, one_step, (state, tally))
+    run = loop(start, stop, one_step, (state, sums))
     return run, finite_leaves(run)

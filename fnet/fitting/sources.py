@@ -19,33 +19,33 @@ from ..data.shuffle import epoch_order
 from ..distributed.processes import as_first
 from ..training.epochs import run_steps
 from ..training.state import TrainState
-from ..training.step import Tally, empty_tally
+from ..training.step import EpochSums, empty_sums
 from ..training.task import Batch, Objective
 from .nonfinite import explain, finite_leaves
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
 
-Run = tuple[TrainState, Tally]
+Run = tuple[TrainState, EpochSums]
 
 
-class Position(NamedTuple):
+class EpochState(NamedTuple):
     """An epoch on its way. It was looked at: what is in it is finite."""
 
     state: TrainState
-    tally: Tally  # of the steps so far
+    sums: EpochSums  # of the steps so far
     steps: int = 0  # done
-    samples: int = 0  # whose losses are in the tally
+    samples: int = 0  # whose losses are in the sums
     skipped: int = 0  # steps that were left out
     failure: str | None = None  # why the next step is not finite
 
-    def after(self, run: Run, steps: int, samples: int) -> "Position":
+    def after(self, run: Run, steps: int, samples: int) -> "EpochState":
         steps, samples = self.steps + steps, self.samples + samples
-        return Position(*run, steps, samples, self.skipped)
+        return EpochState(*run, steps, samples, self.skipped)
 
-    def without(self, tally: Tally) -> "Position":
+    def without(self, sums: EpochSums) -> "EpochState":
         """The step counts, so that the order of samples goes on, and so does its record."""
         state = replace(self.state, step=self.state.step + 1)
-        after = self.after((state, Tally(self.tally.sums, tally.record)), 1, 0)
+        after = self.after((state, EpochSums(self.sums.totals, sums.record)), 1, 0)
         return after._replace(skipped=self.skipped + 1)
 
 
@@ -66,35 +66,35 @@ class Source(abc.ABC):
     @property
     @abc.abstractmethod
     def recorded_steps(self) -> int:
-        """Those for which the tally of an epoch has room from its start on."""
+        """Those for which the sums of an epoch has room from its start on."""
 
-    def begin(self, state: TrainState) -> Position:
-        """The start of an epoch, its tally where the steps leave it: one program takes both."""
-        tally = empty_tally(self.goal, self.recorded_steps)
-        return Position(state, self.goal.devices.copied(tally))
+    def begin(self, state: TrainState) -> EpochState:
+        """The start of an epoch, its sums where the steps leave it: one program takes both."""
+        sums = empty_sums(self.goal, self.recorded_steps)
+        return EpochState(state, self.goal.devices.replicate(sums))
 
     @abc.abstractmethod
-    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+    def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         """The rest of the epoch, or of it what is done before `stop()`."""
 
-    def due(self, at: Position) -> float:
+    def due(self, at: EpochState) -> float:
         """The step of the epoch at which the next position is wanted."""
         if self.every is None:
             return math.inf
         return at.steps + self.every - int(at.state.step) % self.every
 
-    def judged(
-        self, at: Position, run: Run, flags: jax.Array, samples: int, batch: Callable[[], Batch]
-    ) -> Position:
+    def accept_step(
+        self, at: EpochState, run: Run, flags: jax.Array, samples: int, batch: Callable[[], Batch]
+    ) -> EpochState:
         """One step further, if it may be taken."""
-        if held((at.state, at.tally), flags):
+        if still_finite((at.state, at.sums), flags):
             return at.after(run, 1, samples)
         if self.skip:
             return at.without(run[1])
         return at._replace(failure=explain(self.goal, at.state, batch()))
 
 
-class Numbered(Source):
+class IndexedSource(Source):
     """Samples that are known by number, so that the order is ours; many steps a call."""
 
     def __init__(self, samples: int, batch_size: int, shuffle: bool, *how: Any):
@@ -110,7 +110,7 @@ class Numbered(Source):
     def recorded_steps(self) -> int:
         return self.steps
 
-    def epoch(self, at: Position, stop: Callable[[], bool]) -> Iterator[Position]:
+    def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         epoch, whole = (
             (int(at.state.step) - at.steps) // self.steps,
             self.samples // self.batch_size,
@@ -122,7 +122,7 @@ class Numbered(Source):
             end = int(min(at.steps + self.steps_a_call, last, self.due(at)))
             began, steps = time.monotonic(), end - at.steps
             run, flags = self.call(epoch, at.steps, end, at)
-            if held((at.state, at.tally), flags):
+            if still_finite((at.state, at.sums), flags):
                 samples = sum(map(self.length, range(at.steps, end)))
                 at = at.after(run, steps, samples)
                 quick = as_first(time.monotonic() - began < CALL_SECONDS)
@@ -131,7 +131,7 @@ class Numbered(Source):
             while at.steps < end and not at.failure:
                 run, flags = self.call(epoch, at.steps, at.steps + 1, at)
                 batch = partial(self.batch, at.state, epoch, at.steps)
-                at = self.judged(at, run, flags, self.length(at.steps), batch)
+                at = self.accept_step(at, run, flags, self.length(at.steps), batch)
             yield at
             if stop():
                 return
@@ -140,11 +140,11 @@ class Numbered(Source):
         return min(self.batch_size, self.samples - index * self.batch_size)
 
     @abc.abstractmethod
-    def ready(self, epoch: int, at: Position) -> int:
+    def ready(self, epoch: int, at: EpochState) -> int:
         """The step up to which samples are at hand, of which there is at least one."""
 
     @abc.abstractmethod
-    def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
+    def call(self, epoch: int, start: int, stop: int, at: EpochState) -> tuple[Run, jax.Array]:
         """These steps, of one size."""
 
     @abc.abstractmethod
@@ -152,19 +152,19 @@ class Numbered(Source):
         """That of one step."""
 
 
-class Arrays(Numbered):
+class Arrays(IndexedSource):
     """The whole of the data on the device."""
 
     def __init__(self, data: Batch, *how: Any):
         super().__init__(len(data[0]), *how)
         self.data = data
 
-    def ready(self, epoch: int, at: Position) -> int:
+    def ready(self, epoch: int, at: EpochState) -> int:
         return self.steps
 
-    def call(self, epoch: int, start: int, stop: int, at: Position) -> tuple[Run, jax.Array]:
+    def call(self, epoch: int, start: int, stop: int, at: EpochState) -> tuple[Run, jax.Array]:
         return array_steps(
-            self.goal, at.state, at.tally, self.data, epoch, start, stop, self.batch_size,
+            self.goal, at.state, at.sums, self.data, epoch, start, stop, self.batch_size,
             self.length(start), self.shuffle,
         )  # fmt: skip
 
@@ -179,7 +179,7 @@ class Arrays(Numbered):
 def array_steps(
     goal: Objective,
     state: TrainState,
-    tally: Tally,
+    sums: EpochSums,
     data: Batch,
     epoch: jax.Array,
     start: jax.Array,
@@ -188,11 +188,11 @@ def array_steps(
     length: int,
     shuffle: bool,
 ) -> tuple[Run, jax.Array]:
-    run = run_steps(goal, state, tally, data, epoch, start, stop, batch_size, length, shuffle)
+    run = run_steps(goal, state, sums, data, epoch, start, stop, batch_size, length, shuffle)
     return run, finite_leaves(run)
 
 
-def held(before: Run, flags: jax.Array) -> bool:
+def still_finite(before: Run, flags: jax.Array) -> bool:
     """Whether all is finite that was: an optimizer of another library may start at infinity."""
     finite = np.asarray(flags)
     return bool(finite.all()) or not (np.asarray(finite_leaves(before)) & ~finite).any()

@@ -41,11 +41,11 @@ class Slot(NamedTuple):
     dtype: np.dtype[Any]
 
 
-Table = Mapping[type[Layer], Sequence[Entry]]
+LayerTable = Mapping[type[Layer], Sequence[Entry]]
 Form = tuple[Shape, np.dtype[Any]]
 
 
-def holders(everywhere: list[Place], table: Table, library: str) -> list[Place]:
+def holders(everywhere: list[Place], table: LayerTable, library: str) -> list[Place]:
     """The layers with arrays, each of which the library must have too."""
     found = [place for place in everywhere if place.leaves]
     foreign = [place for place in found if type(place.layer) not in table]
@@ -59,7 +59,7 @@ def holders(everywhere: list[Place], table: Table, library: str) -> list[Place]:
 
 
 def slots(
-    holding: list[Place], table: Table, modules: Sequence[str], separator: str
+    holding: list[Place], table: LayerTable, modules: Sequence[str], separator: str
 ) -> dict[str, Slot]:
     """The arrays of the file by name; nothing is computed."""
     found = {}

@@ -50,7 +50,7 @@ class from_optax(Optimizer):
     def __post_init__(self) -> None:
         transformation = self.transformation
         functions = [getattr(transformation, name, None) for name in ("init", "update")]
-        if not all(map(callable, functions)) or hasattr(transformation, "rate"):
+        if not all(map(callable, functions)) or hasattr(transformation, "learning_rate_at"):
             raise TypeError(
                 f"`transformation` of from_optax must have the functions init and update of "
                 f"optax, got {describe(transformation)}. Optimizers of fnet need no from_optax."
@@ -66,7 +66,7 @@ class from_optax(Optimizer):
     def init(self, params: Tree) -> OptaxState:
         return OptaxState(jnp.zeros((), jnp.int32), self.transformation.init(params))
 
-    def rate(self, step: jax.Array) -> Number:
+    def learning_rate_at(self, step: jax.Array) -> Number:
         return jnp.nan
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:

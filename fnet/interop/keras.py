@@ -13,7 +13,7 @@ from ..layers.convolution import conv
 from ..layers.dense import dense
 from ..layers.embedding import embedding
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
-from .foreign import Entry, Slot, Table, Turn, check_same, holders, read, slots, written
+from .foreign import Entry, LayerTable, Slot, Turn, check_same, holders, read, slots, written
 from .hdf5 import opened, packed
 from .layer_paths import Place, check_straight, named_by, places
 
@@ -32,7 +32,7 @@ HEADS_FIRST = Turn(  # (heads key_dim, features)
     lambda array, place, shape: array.reshape(shape),
 )
 NORMALIZED = Entry("vars/0", ("scale",)), Entry("vars/1", ("bias",))
-TABLE: Table = {
+TABLE: LayerTable = {
     dense: (Entry("vars/0", ("kernel",)), Entry("vars/1", ("bias",))),
     conv: (Entry("vars/0", ("kernel",)), Entry("vars/1", ("bias",))),
     embedding: (Entry("vars/0", ("embeddings",)),),

@@ -21,8 +21,8 @@ from .foreign import (
     Array,
     Entry,
     Form,
+    LayerTable,
     Slot,
-    Table,
     Turn,
     check_same,
     holders,
@@ -58,7 +58,7 @@ FILTERS = Turn(  # (*kernel_size, in, out) to (out, in, *kernel_size)
 )
 BIAS = Entry("bias", ("bias",))
 SCALED = Entry("weight", ("scale",))
-TABLE: Table = {
+TABLE: LayerTable = {
     dense: (Entry("weight", ("kernel",), ROWS), BIAS),
     conv: (Entry("weight", ("kernel",), FILTERS), BIAS),
     embedding: (Entry("weight", ("embeddings",)),),

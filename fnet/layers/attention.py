@@ -6,7 +6,7 @@ import jax
 
 from ..core.errors import LayerValueError, inside
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
 from .dense import REBUILD, dense
 from .initializers import Initializer, glorot_uniform, zeros
 
@@ -86,7 +86,7 @@ class attention(Layer):
         first = dict.fromkeys(("query", "key", "value"), (to(width), in_shape))
         return first | {"output": (to(features), (time, width))}
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         self.head_size(in_shape)
         params = {}
         for i, (name, (layer, shape)) in enumerate(self.projections(in_shape).items()):

@@ -26,7 +26,7 @@ from ..core.values import Partial, by_value, describe, name_of
 
 Shape = tuple[int, ...]
 Key = jax.Array | None  # None where there is no randomness
-Built = tuple[Tree, Tree, Shape]  # params, state, out_shape
+InitResult = tuple[Tree, Tree, Shape]  # params, state, out_shape
 Output = tuple[jax.Array, Tree]  # y, state
 
 
@@ -43,7 +43,7 @@ class Layer(abc.ABC):
     def name(self) -> str:
         return type(self).__name__
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         """Parameters, state and the shape that comes out."""
         return {}, {}, in_shape
 
@@ -74,7 +74,7 @@ class Function(Layer):
     def name(self) -> str:
         return name_of(self.function)
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         batch = 2  # not 1: a squeeze would take the batch axis with it
         y = jax.eval_shape(self.function, abstract((batch, *in_shape)))
         if not isinstance(y, jax.ShapeDtypeStruct):
@@ -106,7 +106,7 @@ class Custom(Layer):
     def name(self) -> str:
         return "layer"
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         params, out_shape = self.init_function(key, in_shape)
         return params, {}, out_shape
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
-from .base import Built, Key, Layer, Output, Shape, abstract, as_layer
+from .base import InitResult, Key, Layer, Output, Shape, abstract, as_layer
 
 Calls = Sequence[Callable[[Any], Any]]  # one a layer: x -> y, or in_shape -> out_shape
 
@@ -44,7 +44,7 @@ class Combinator(Layer):
             seen[layer.name] += 1
             yield f"{layer.name}_{number}" if number else layer.name, layer
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         params, state = {}, {}
 
         def call(index: int, name: str, layer: Layer, shape: Shape) -> Shape:

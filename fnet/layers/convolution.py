@@ -11,7 +11,7 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
 from .dense import REBUILD, along_last, check_arrays
 from .initializers import Initializer, glorot_uniform, zeros
 from .windows import Size, Window, set_window, slide
@@ -156,7 +156,7 @@ class conv(Layer):
             )
         return (*self.window(in_shape).size, in_shape[-1] // self.groups, self.filters)
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         kernel_key, bias_key = jax.random.split(key)
         out_shape = (*self.window(in_shape).out_shape, self.filters)
         params = {"kernel": self.kernel_init(kernel_key, self.kernel_shape(in_shape))}

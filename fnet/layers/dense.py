@@ -9,7 +9,7 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
 from .initializers import Initializer, glorot_uniform, zeros
 
 NARROW = 24  # columns
@@ -89,7 +89,7 @@ class dense(Layer):
         set_count(self, "units", "Pass the number of outputs, such as dense(512).")
         set_functions(self, "kernel_init", "bias_init")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         kernel_key, bias_key = jax.random.split(key)
         params = {"kernel": self.kernel_init(kernel_key, (features(in_shape), self.units))}
         if self.use_bias:

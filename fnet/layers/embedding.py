@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
 from .dense import REBUILD
 from .initializers import Initializer, symmetric_uniform
 
@@ -56,7 +56,7 @@ class embedding(Layer):
         set_count(self, "output_dim", "Pass the length of the vectors: embedding(1000, 64).")
         set_functions(self, "embeddings_init")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         embeddings = self.embeddings_init(key, (self.input_dim, self.output_dim))
         return {"embeddings": embeddings}, {}, (*in_shape, self.output_dim)
 

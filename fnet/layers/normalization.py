@@ -10,7 +10,7 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, check_names, set_count, set_number
+from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_number
 from .dense import REBUILD, along_last, features
 
 
@@ -89,7 +89,7 @@ class batch_norm(Layer):
         set_number(self, "momentum", 0, 1, "0.99 remembers about the last hundred batches.")
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         params = scale_and_bias(in_shape)
         state = {"mean": jnp.zeros(in_shape[-1:]), "variance": jnp.ones(in_shape[-1:])}
         return params, state, in_shape
@@ -147,7 +147,7 @@ class layer_norm(Layer):
     def __post_init__(self) -> None:
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         return scale_and_bias(in_shape), {}, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
@@ -191,7 +191,7 @@ class group_norm(Layer):
         set_count(self, "groups", "One group is the norm of a whole sample.")
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         if features(in_shape) % self.groups:
             raise LayerValueError(
                 f"expected channels in the last axis that `groups`={self.groups} divides, got "
@@ -237,7 +237,7 @@ class rms_norm(Layer):
     def __post_init__(self) -> None:
         set_number(self, "epsilon", 0, fix="The default of 1e-6 suits most data.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         return {"scale": jnp.ones(features(in_shape))}, {}, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:

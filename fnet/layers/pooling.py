@@ -11,7 +11,7 @@ from jax import lax
 
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape
+from .base import InitResult, Key, Layer, Output, Shape
 from .normalization import wide
 from .windows import Size, Window, set_window, slide
 
@@ -32,7 +32,7 @@ class Pooling(Layer):
         strides = self.pool_size if self.strides is None else self.strides
         return slide(in_shape, self.pool_size, strides, self.padding, name="pool_size")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         return {}, {}, (*self.window(in_shape).out_shape, in_shape[-1])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, set_number
+from .base import InitResult, Key, Layer, Output, Shape, set_number
 
 
 def flatten(x: jax.Array) -> jax.Array:
@@ -64,7 +64,7 @@ class reshape(Layer):
             )
         return out_shape
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         return {}, {}, self.out_shape(in_shape)
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:

@@ -9,7 +9,7 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, set_count, set_number
+from .base import InitResult, Key, Layer, Output, Shape, set_count, set_number
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +44,7 @@ class random_shift(Layer):
     def __post_init__(self) -> None:
         set_count(self, "pixels", "Leave the layer out for images that stay where they are.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         if len(in_shape) not in (2, 3):
             raise LayerValueError(
                 f"expected images (height, width) or (height, width, channels), got samples of "

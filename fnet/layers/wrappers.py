@@ -12,7 +12,7 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
-from .base import Built, Key, Layer, Output, Shape, as_layer, set_count
+from .base import InitResult, Key, Layer, Output, Shape, as_layer, set_count
 from .combinators import Combinator, check_kept
 from .dense import REBUILD
 
@@ -27,7 +27,7 @@ class Wrapped(Layer):
     def name(self) -> str:
         return self.layer.name
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         return self.layer.init(key, in_shape)
 
 
@@ -73,7 +73,7 @@ class scan_layers(Layer):
         set_count(self, "depth", "Pass the number of layers: scan_layers(layer, 12).")
         set_count(self, "unroll", "Leave it out for a loop over single layers.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> Built:
+    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         def one(key: jax.Array) -> tuple[Tree, Tree]:
             with inside(self.layer.name):
                 params, state, out_shape = self.layer.init(key, in_shape)
@@ -145,11 +145,11 @@ class remat(Wrapped):
         return f"remat({self.layer!r})"
 
 
-def each_layer(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
+def map_layers(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
     """The model with every layer in it wrapped; its trees stay the same."""
     if not isinstance(net, Combinator):
         return wrap(net)
     twin = copy.copy(net)
-    wrapped = tuple(each_layer(layer, wrap) for layer in net.layers)
+    wrapped = tuple(map_layers(layer, wrap) for layer in net.layers)
     object.__setattr__(twin, "layers", wrapped)
     return twin

@@ -35,7 +35,7 @@ class Optimizer(Hyperparameters, abc.ABC):
         """The parameters after one step, and what is remembered then."""
 
     @abc.abstractmethod
-    def rate(self, step: jax.Array) -> Number:
+    def learning_rate_at(self, step: jax.Array) -> Number:
         """The learning rate of the update after `step` updates."""
 
     def check_type(self, opt_state: Any, State: type[Any]) -> None:
@@ -58,21 +58,21 @@ class Optimizer(Hyperparameters, abc.ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Lifted(Optimizer):
+class PerLeafOptimizer(Optimizer):
     """What all rules share: state of zeros, the schedule, the lift from arrays to trees."""
 
     State: ClassVar[type[Any]]
     learning_rate: Number
 
     @abc.abstractmethod
-    def rule(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, ...]:
+    def update_leaf(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, ...]:
         """`rule(t, g, p, *slots) -> (p, *slots)`: update t = 1, 2, ... of one array."""
 
     def init(self, params: Tree) -> Any:
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
         return self.State(jnp.zeros((), jnp.int32), *zeros)
 
-    def rate(self, step: jax.Array) -> Number:
+    def learning_rate_at(self, step: jax.Array) -> Number:
         return self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
@@ -80,7 +80,7 @@ class Lifted(Optimizer):
         step, *slots = opt_state
         names = self.State._fields[1:]
         self.check_trees(params, grads=grads, **dict(zip(names, slots, strict=True)))
-        optimizer = replace(self, learning_rate=self.rate(step))
+        optimizer = replace(self, learning_rate=self.learning_rate_at(step))
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
             # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.
@@ -90,7 +90,7 @@ class Lifted(Optimizer):
             )
             return tuple(
                 new.astype(old.dtype)
-                for new, old in zip(wide.rule(*arrays), (p, *own), strict=True)
+                for new, old in zip(wide.update_leaf(*arrays), (p, *own), strict=True)
             )
 
         results = jax.tree.map(one, params, grads, *slots)

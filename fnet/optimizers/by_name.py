@@ -14,7 +14,7 @@ OPTIMIZERS = {
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
     if isinstance(optimizer, str):
         return resolve("optimizer", optimizer, OPTIMIZERS, "an optimizer")()
-    if isinstance(optimizer, type) or not hasattr(optimizer, "rate"):
+    if isinstance(optimizer, type) or not hasattr(optimizer, "learning_rate_at"):
         name = getattr(optimizer, "__name__", "rmsprop")
         fix = f"Pass fnet.{name}(learning_rate) or {name!r}."
         if hasattr(optimizer, "update") and not isinstance(optimizer, type):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.trees import Tree
-from .base import Lifted
+from .base import PerLeafOptimizer
 from .hyperparameters import Number, pytree, static
 from .rules import adam, root
 
@@ -18,7 +18,7 @@ class MuonState(NamedTuple):
 
 
 @pytree
-class muon(Lifted):
+class muon(PerLeafOptimizer):
     """Muon, for matrices: B = beta B + G; P = P - lr s O, O an orthogonal matrix close to B.
 
     O is what five Newton-Schulz steps make of B, or of G + beta B with Nesterov's look-ahead: the
@@ -60,12 +60,12 @@ class muon(Lifted):
     epsilon: Number = 1e-10
     nesterov: bool = static(default=True)
 
-    def rule(
+    def update_leaf(
         self, t: jax.Array, g: jax.Array, p: jax.Array, b: jax.Array, v: jax.Array
     ) -> tuple[jax.Array, ...]:
         if p.ndim != 2:
             rate = self.adam_share * self.learning_rate
-            return adam(rate, self.beta1, self.beta2, self.epsilon).rule(t, g, p, b, v)
+            return adam(rate, self.beta1, self.beta2, self.epsilon).update_leaf(t, g, p, b, v)
         b = self.beta * b + g
         o = orthogonalized(g + self.beta * b if self.nesterov else b)
         rows, columns = p.shape

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..core.trees import Tree
-from .base import Lifted
+from .base import PerLeafOptimizer
 from .hyperparameters import Number, pytree, static
 
 
@@ -19,7 +19,7 @@ class SGDState(NamedTuple):
 
 
 @pytree
-class sgd(Lifted):
+class sgd(PerLeafOptimizer):
     """Stochastic gradient descent, p = p - lr g.
 
     Args:
@@ -42,7 +42,7 @@ class sgd(Lifted):
     State = SGDState
     learning_rate: Number = 0.01
 
-    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array) -> tuple[jax.Array, ...]:
+    def update_leaf(self, t: jax.Array, g: jax.Array, p: jax.Array) -> tuple[jax.Array, ...]:
         return (p - self.learning_rate * g,)
 
 
@@ -52,7 +52,7 @@ class MomentumState(NamedTuple):
 
 
 @pytree
-class momentum(Lifted):
+class momentum(PerLeafOptimizer):
     """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov's.
 
     Args:
@@ -81,7 +81,9 @@ class momentum(Lifted):
     beta: Number = 0.9
     nesterov: bool = static(default=False)
 
-    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
         v = self.beta * v + g
         return p - self.learning_rate * (g + self.beta * v if self.nesterov else v), v
 
@@ -92,7 +94,7 @@ class MeanSquareState(NamedTuple):
 
 
 @pytree
-class rmsprop(Lifted):
+class rmsprop(PerLeafOptimizer):
     """RMSProp as Keras has it, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
 
     Epsilon is inside the root; optax and torch have it elsewhere.
@@ -122,7 +124,9 @@ class rmsprop(Lifted):
     rho: Number = 0.9
     epsilon: Number = 1e-7
 
-    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
         v = self.rho * v + (1 - self.rho) * g**2
         return p - self.learning_rate * g * lax.rsqrt(v + self.epsilon), v
 
@@ -133,7 +137,7 @@ class AdagradState(NamedTuple):
 
 
 @pytree
-class adagrad(Lifted):
+class adagrad(PerLeafOptimizer):
     """Adagrad as Keras has it, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
 
     Args:
@@ -166,7 +170,9 @@ class adagrad(Lifted):
         start = self.initial_accumulator_value
         return AdagradState(step, jax.tree.map(lambda a: jnp.full_like(a, start), zeros))
 
-    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, a: jax.Array
+    ) -> tuple[jax.Array, ...]:
         a = a + g**2
         return p - self.learning_rate * g * lax.rsqrt(a + self.epsilon), a
 
@@ -178,7 +184,7 @@ class AdamState(NamedTuple):
 
 
 @pytree
-class adam(Lifted):
+class adam(PerLeafOptimizer):
     """Adam, m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; at update t = 1, 2, ...
 
     p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside of the root.
@@ -210,7 +216,7 @@ class adam(Lifted):
     beta2: Number = 0.999
     epsilon: Number = 1e-8
 
-    def rule(
+    def update_leaf(
         self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
     ) -> tuple[jax.Array, ...]:
         m = self.beta1 * m + (1 - self.beta1) * g
@@ -252,10 +258,10 @@ class adamw(adam):
 
     weight_decay: Number = 1e-4
 
-    def rule(
+    def update_leaf(
         self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
     ) -> tuple[jax.Array, ...]:
-        moved, m, v = super().rule(t, g, p, m, v)
+        moved, m, v = super().update_leaf(t, g, p, m, v)
         return moved - self.learning_rate * self.weight_decay * p, m, v
 
 
@@ -265,7 +271,7 @@ class MeanState(NamedTuple):
 
 
 @pytree
-class lion(Lifted):
+class lion(PerLeafOptimizer):
     """Lion, c = beta1 m + (1 - beta1) g; m = beta2 m + (1 - beta2) g.
 
     p = p - lr (sign(c) + weight_decay p): every parameter moves by the learning rate, so that is
@@ -297,7 +303,9 @@ class lion(Lifted):
     beta2: Number = 0.99
     weight_decay: Number = 0.0
 
-    def rule(self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array) -> tuple[jax.Array, ...]:
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array
+    ) -> tuple[jax.Array, ...]:
         c = self.beta1 * m + (1 - self.beta1) * g
         m = self.beta2 * m + (1 - self.beta2) * g
         return p - self.learning_rate * (jnp.sign(c) + self.weight_decay * p), m

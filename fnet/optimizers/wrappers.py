@@ -50,8 +50,8 @@ class Wrapper(Optimizer):
     def init(self, params: Tree) -> Any:
         return self.optimizer.init(params)
 
-    def rate(self, step: jax.Array) -> Number:
-        return self.optimizer.rate(step)
+    def learning_rate_at(self, step: jax.Array) -> Number:
+        return self.optimizer.learning_rate_at(step)
 
 
 @pytree
@@ -127,8 +127,8 @@ class accumulated(Wrapper):
         zeros = jax.tree.map(lambda p: wide(jnp.zeros_like(p)), params)
         return AccumulatedState(jnp.zeros((), jnp.int32), zeros, self.optimizer.init(params))
 
-    def rate(self, step: jax.Array) -> Number:
-        return self.optimizer.rate(step // self.every)
+    def learning_rate_at(self, step: jax.Array) -> Number:
+        return self.optimizer.learning_rate_at(step // self.every)
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
         self.check_type(opt_state, AccumulatedState)

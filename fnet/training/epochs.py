@@ -10,7 +10,7 @@ from ..data.shuffle import feistel, round_keys
 from .evaluate import means
 from .scan import loop, scan
 from .state import TrainState
-from .step import Logs, Tally, averages, empty_tally, recorded, step, tallied
+from .step import EpochSums, Logs, add_step, averages, empty_sums, recorded, step
 from .task import Batch, Objective
 
 History = dict[str, Any]  # Logs, and under "record" the Logs of single steps
@@ -19,7 +19,7 @@ History = dict[str, Any]  # Logs, and under "record" the Logs of single steps
 def run_steps(
     goal: Objective,
     state: TrainState,
-    tally: Tally,
+    sums: EpochSums,
     data: Batch,
     epoch: jax.Array,
     start: int | jax.Array,
@@ -27,7 +27,7 @@ def run_steps(
     batch_size: int,
     length: int,
     shuffle: bool,
-) -> tuple[TrainState, Tally]:
+) -> tuple[TrainState, EpochSums]:
     """Steps `start` to `stop` of an epoch, which have `length` samples each.
 
     That is `batch_size`, but for the last batch, which is a step of its own size where it is
@@ -36,17 +36,19 @@ def run_steps(
     size = len(data[0])
     order = round_keys(state.key, epoch)
 
-    def one_step(index: jax.Array, carry: tuple[TrainState, Tally]) -> tuple[TrainState, Tally]:
-        state, tally = carry
+    def one_step(
+        index: jax.Array, carry: tuple[TrainState, EpochSums]
+    ) -> tuple[TrainState, EpochSums]:
+        state, sums = carry
         rows = index * batch_size + jnp.arange(length)
         if shuffle:
             rows = feistel(order, rows, size)
-        rows = goal.devices.copied(rows)  # all compute the order, so that none waits for another
+        rows = goal.devices.replicate(rows)  # all compute the order, so that none waits for another
         state, logs = step(goal, state, tuple(array[rows] for array in data))
-        return state, tallied(goal, tally, index, length, logs)
+        return state, add_step(goal, sums, index, length, logs)
 
-    state, tally = loop(start, stop, one_step, (state, tally))
-    return goal.devices.place(state), tally
+    state, sums = loop(start, stop, one_step, (state, sums))
+    return goal.devices.shard_state(state), sums
 
 
 @partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle"))
@@ -64,23 +66,23 @@ def run(
     steps = whole + bool(rest)
 
     def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
-        carry = state, empty_tally(goal, steps)
+        carry = state, empty_sums(goal, steps)
         for start, stop, length in ((0, whole, batch_size), (whole, steps, rest)):
             if start < stop:
                 carry = run_steps(
                     goal, *carry, data, epoch, start, stop, batch_size, length, shuffle
                 )
-        state, tally = carry
-        logs = averages(tally.sums, size)
+        state, sums = carry
+        logs = averages(sums.totals, size)
         if validation is not None:
             validated = means(goal, state.params, state.model_state, validation)
             logs |= {f"val_{name}": value for name, value in validated.items()}
-        return state, (logs, tally.record)
+        return state, (logs, sums.record)
 
     first = state.step // steps
     state, (logs, record) = scan(one_epoch, state, first + jnp.arange(epochs, dtype=first.dtype))
     record = {name: series.ravel() for name, series in record.items()}
-    return goal.devices.place(state), logs | {"record": record}
+    return goal.devices.shard_state(state), logs | {"record": record}
 
 
 def log_names(goal: Objective, validation: Any) -> list[str]:

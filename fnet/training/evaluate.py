@@ -25,7 +25,7 @@ def means(
     goal: Objective, params: Tree, model_state: Tree, data: Any, batch_size: int = BATCH_SIZE
 ) -> dict[str, jax.Array]:
     """Loss and metrics averaged over all samples; pure."""
-    spread = goal.devices.spread
+    spread = goal.devices.shard_batch
     values = map_batches(
         lambda batch: goal.evaluate(params, model_state, spread(batch))[1], data, batch_size
     )
@@ -40,9 +40,9 @@ def outputs(
     net: Layer, params: Tree, model_state: Tree, x: jax.Array, batch_size: int, devices: Devices
 ) -> jax.Array:
     def output(x: jax.Array) -> jax.Array:
-        return apply(net, params, devices.spread(x), model_state)
+        return apply(net, params, devices.shard_batch(x), model_state)
 
-    return devices.copied(map_batches(output, x, batch_size))
+    return devices.replicate(map_batches(output, x, batch_size))
 
 
 def evaluate(
@@ -89,7 +89,7 @@ def evaluate(
     devices = devices_of(net, params, mesh, shardings)
     goal.check(params, model_state, data, batch_size)
     goal, trees_there = replace(goal, devices=devices), placed(devices, params, model_state)
-    logs = compiled_means(goal, *trees_there, devices.copied(data), batch_size)
+    logs = compiled_means(goal, *trees_there, devices.replicate(data), batch_size)
     return {name: float(logs[name]) for name in goal.names}  # jit sorts the keys
 
 
@@ -130,7 +130,7 @@ def predict(
     batch_size = check_batch_size(batch_size, x)
     devices = devices_of(net, params, mesh, shardings)
     params, model_state = placed(devices, params, model_state)
-    return outputs(net, params, model_state, devices.copied(jnp.asarray(x)), batch_size, devices)
+    return outputs(net, params, model_state, devices.replicate(jnp.asarray(x)), batch_size, devices)
 
 
 def predict_classes(
@@ -168,5 +168,5 @@ def trees(state: TrainState | Tree) -> tuple[Tree, Tree]:
 
 
 def placed(devices: Devices, params: Tree, model_state: Tree) -> tuple[Tree, Tree]:
-    state = devices.place({"params": params, "model_state": model_state})
+    state = devices.shard_state({"params": params, "model_state": model_state})
     return state["params"], state["model_state"]

@@ -17,7 +17,7 @@ from ..layers.base import Key, Output
 from ..layers.wrappers import Wrapped
 
 
-def rounded(tree: Tree, dtype: Any) -> Tree:
+def cast_floats(tree: Tree, dtype: Any) -> Tree:
     """The tree with its floats in another dtype; integers and keys stay."""
     return jax.tree.map(
         lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
@@ -32,7 +32,7 @@ class Rounded(Wrapped):
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         y, state = self.layer.apply(params, state, x, key, training)
-        return rounded(y, self.dtype), state
+        return cast_floats(y, self.dtype), state
 
 
 def check_compute_dtype(compute_dtype: Any) -> Any:

@@ -32,11 +32,11 @@ def update_norm(before: Any, grads: Tree, after: Any) -> jax.Array:
 
 
 def learning_rate(before: Any, grads: Tree, after: Any) -> jax.Array:
-    return jnp.asarray(before.optimizer.rate(before.opt_state.step), float)
+    return jnp.asarray(before.optimizer.learning_rate_at(before.opt_state.step), float)
 
 
 # From the TrainState before the step, its gradients, and the TrainState after it.
-SERIES: dict[str, Callable[[Any, Tree, Any], jax.Array]] = {
+STEP_METRICS: dict[str, Callable[[Any, Tree, Any], jax.Array]] = {
     function.__name__: function
     for function in (step, grad_norm, param_norm, update_norm, learning_rate)
 }

@@ -14,7 +14,7 @@ from ..distributed.sharding import Devices
 from ..layers.activations import sigmoid, softmax
 from ..layers.base import Function, Layer, as_layer
 from ..layers.combinators import sequential
-from ..layers.wrappers import each_layer
+from ..layers.wrappers import map_layers
 from ..losses.labels import check_labels
 from ..losses.losses import (
     LOSSES,
@@ -25,8 +25,8 @@ from ..losses.losses import (
 )
 from ..losses.metrics import METRICS, accuracy, top_k_accuracy
 from ..models.model import apply, forward
-from .precision import Rounded, check_compute_dtype, rounded
-from .series import SERIES
+from .precision import Rounded, cast_floats, check_compute_dtype
+from .series import STEP_METRICS
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch,)
 Batch = tuple[jax.Array, ...]  # (x, y), or (x, y, weights)
@@ -89,10 +89,10 @@ class Objective:
         dtype = self.compute_dtype
         if dtype is None:
             return forward(self.body, params, model_state, x, key)
-        body = each_layer(self.body, lambda layer: Rounded(layer, dtype))
-        params, x = rounded((params, jnp.asarray(x)), dtype)
+        body = map_layers(self.body, lambda layer: Rounded(layer, dtype))
+        params, x = cast_floats((params, jnp.asarray(x)), dtype)
         output, model_state = forward(body, params, model_state, x, key)
-        return rounded(output, float), model_state
+        return cast_floats(output, float), model_state
 
     def evaluate(self, params: Tree, model_state: Tree, batch: Batch) -> tuple[jax.Array, Values]:
         """The output of `body` at inference, with loss and metrics of each sample."""
@@ -159,10 +159,10 @@ def objective(
             f"`metrics` must have names of their own, got {goal.names}. Rename or drop one."
         )
     for name in record:
-        if name not in (*goal.names, *SERIES):
+        if name not in (*goal.names, *STEP_METRICS):
             raise ValueError(
                 f"`record` must name series of this run, got {name!r}. "
-                f"There are {', '.join(map(repr, (*goal.names, *SERIES)))}."
+                f"There are {', '.join(map(repr, (*goal.names, *STEP_METRICS)))}."
             )
     body, activation = split_activation(net)
     plain, keywords = without_keywords(function)

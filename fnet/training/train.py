@@ -145,7 +145,7 @@ def train(
     goal, state = objective(net, loss, metrics, record, every, compute_dtype), check_state(state)
     goal = replace(goal, devices=devices_of(net, state.params, mesh, shardings))
     arguments = check_run(goal, state, data, validation, epochs, batch_size)
-    state, history = run(goal, goal.devices.place(state), *arguments, shuffle)
+    state, history = run(goal, goal.devices.shard_state(state), *arguments, shuffle)
     return state, in_order(goal, validation, history)
 
 
@@ -164,5 +164,5 @@ def check_run(
     if validation is not None:
         validation = check_data("`validation`", validation)
         goal.check(state.params, state.model_state, validation, batch_size)
-    data, validation = goal.devices.copied((data, validation))
+    data, validation = goal.devices.replicate((data, validation))
     return data, validation, epochs, batch_size
