@@ -1,7 +1,7 @@
 """Neural networks as pure functions on JAX."""
 
 from . import datasets as datasets
-from .data import batches as batches, index_shuffle as index_shuffle
+from .data import batches as batches, class_weights as class_weights, index_shuffle as index_shuffle
 from .distributed import host_batches as host_batches, shardings as shardings
 from .files import (
     Checkpoints as Checkpoints,
@@ -118,11 +118,13 @@ from .plots import (
     plot_predictions as plot_predictions,
 )
 from .training import (
+    Task as Task,
     TrainState as TrainState,
     evaluate as evaluate,
     grid as grid,
     predict as predict,
     predict_classes as predict_classes,
+    supervised as supervised,
     train as train,
     train_many as train_many,
     train_state as train_state,

@@ -65,9 +65,7 @@ def check_count(argument: str, count: int) -> int:
     return int(count)
 
 
-def check_split(
-    data: tuple[Any, ...], validation: Any, validation_split: float
-) -> tuple[tuple[Any, ...], Any]:
+def check_split(data: Any, validation: Any, validation_split: float) -> tuple[Any, Any]:
     """The data without its last fraction, and that fraction as the validation data."""
     if not 0 <= validation_split < 1:
         raise ValueError(
@@ -81,14 +79,27 @@ def check_split(
             f"`validation` and `validation_split` must exclude each other, got both, a split of "
             f"{validation_split}. Drop one of them."
         )
-    size = len(data[0])
+    size = len(jax.tree.leaves(data)[0])
     cut = int(size * (1 - validation_split))
     if cut in (0, size):
         raise ValueError(
             f"`validation_split` must leave samples on both sides, got {validation_split} of "
             f"{size} samples. Use more data, or pass `validation`."
         )
-    return tuple(a[:cut] for a in data), tuple(a[cut:] for a in data)
+    kept, held_out = (
+        jax.tree.map(lambda a, s=s: a[s], data) for s in (slice(cut), slice(cut, None))
+    )
+    return kept, held_out
+
+
+def check_finite_data(where: str, data: Any) -> None:
+    """Refuse NaN and infinity in any array of the data; `where` follows the array's name."""
+    for path, array in jax.tree_util.tree_leaves_with_path(data):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if isinstance(data, tuple):
+            number, _, rest = name.partition("/")
+            name = "/".join(filter(None, (("x", "y", "weights")[int(number)], rest)))
+        check_finite(f"`{name}`{where}", array)
 
 
 def check_finite(what: str, array: Any) -> None:

@@ -9,7 +9,12 @@ import numpy as np
 from jax import lax
 
 from ..core.checks import check_batch_size, check_data
+from ..core.trees import Tree
 from .shuffle import epoch_order
+
+
+def num_samples(data: Tree) -> int:
+    return jax.tree.leaves(data)[0].shape[0]
 
 
 def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) -> Any:
@@ -18,7 +23,7 @@ def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) ->
     The last batch is filled up by repeating the last row, whose extra outputs are dropped: each
     output must depend on its own row alone.
     """
-    size = jax.tree.leaves(arrays)[0].shape[0]
+    size = num_samples(arrays)
     batch_size = min(batch_size, size)
 
     def batch(start: jax.Array) -> Any:

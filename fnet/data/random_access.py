@@ -9,7 +9,6 @@ import numpy as np
 
 from ..core.checks import check_data, check_split
 from ..core.values import describe
-from .sample_weights import with_sample_weight
 
 BLOCK = 1024  # rows that are read at a time where no batches are trained
 
@@ -41,7 +40,7 @@ class RandomAccessData:
     must have the shapes and dtypes of the first.
     """
 
-    def __init__(self, data: Any, sample_weight: Any):
+    def __init__(self, data: Any):
         self.size = self.samples = common_length(
             data if isinstance(data, (tuple, list)) else (data,)
         )
@@ -54,13 +53,9 @@ class RandomAccessData:
         else:
             self.look_up = partial(by_sample, data)
         self.kinds: Kinds = []
-        self.weights: np.ndarray | None = None
         ends = self.read(np.array([0, self.size - 1][: self.size]))  # the last one is there too
         check_data("`data`", ends)
         self.kinds = kinds(array[0] for array in ends)
-        if sample_weight is not None:
-            zeros = np.broadcast_to(np.float32(0), self.size)
-            self.weights = with_sample_weight((zeros, *ends[1:]), sample_weight)[2]
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         order = np.argsort(rows)
@@ -76,8 +71,7 @@ class RandomAccessData:
             raise
         self.check(rows, batch)
         back = np.argsort(order)
-        batch = tuple(array[back] for array in batch)
-        return batch if self.weights is None else (*batch, self.weights[rows])
+        return tuple(array[back] for array in batch)
 
     def check(self, rows: np.ndarray, batch: tuple[np.ndarray, ...]) -> None:
         lengths = [len(array) if array.ndim else None for array in batch]

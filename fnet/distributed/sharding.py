@@ -41,8 +41,7 @@ def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
         mesh: devices under named axes, of which one is "data".
 
     Returns:
-        A tree like `params` of NamedSharding. Change some of them and pass it as `shardings`, or
-        pass a function of the same three arguments that gives such a tree.
+        A tree of NamedSharding like `params`. Change some of them and pass the tree as `shardings`.
 
     Raises:
         TypeError: a `mesh` that is none, the parameters of another model.
@@ -63,6 +62,11 @@ def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
     net, mesh = as_layer(net, "net"), check_mesh(mesh)
     if isinstance(net, Combinator):
         check_known("parameters", params, [name for name, _ in net.named()])
+    return wide_by_columns(params, mesh)
+
+
+def wide_by_columns(params: Tree, mesh: Mesh) -> Tree:
+    """The rule of `shardings`."""
     parts = mesh.shape.get(MODEL, 0)
 
     def sharding(leaf: Any) -> NamedSharding:
@@ -156,11 +160,8 @@ def sent(leaf: Any, sharding: NamedSharding) -> jax.Array:
     return jax.device_put(leaf.item() if weak else np.asarray(leaf), sharding)
 
 
-def devices_of(net: Layer, params: Tree, mesh: Mesh | None, given: Any) -> Devices:
-    """What the arguments `mesh` and `shardings` say.
-
-    `given` is a tree like `params`, or a function such as `shardings`, the one used unless given.
-    """
+def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
+    """What the arguments `mesh` and `shardings` say; `given` is a tree like `params`."""
     if mesh is None:
         if given is not None:
             raise ValueError(
@@ -169,8 +170,8 @@ def devices_of(net: Layer, params: Tree, mesh: Mesh | None, given: Any) -> Devic
             )
         return Devices()
     mesh = check_mesh(mesh)
-    if given is None or callable(given):
-        given = (given or shardings)(net, params, mesh)
+    if given is None:
+        given = wide_by_columns(params, mesh)
     leaves, chosen = by_path(params), by_path(given)
     if leaves.keys() != chosen.keys():
         raise TypeError(

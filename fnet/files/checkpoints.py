@@ -42,13 +42,14 @@ class Checkpoints:
         >>> import tempfile, jax, jax.numpy as jnp, fnet
         >>> net, x = fnet.dense(1), jnp.linspace(-1, 1, 32).reshape(32, 1)
         >>> state = fnet.train_state(net, "adam", jax.random.key(0), (1,))
-        >>> goal = dict(loss="mean_squared_error", epochs=3, progress=False)
+        >>> task = fnet.supervised(net, "mean_squared_error")
+        >>> data, options = (x, 3 * x), dict(epochs=3, progress=False)
         >>> checkpoints = fnet.Checkpoints(tempfile.mkdtemp(), keep=2)
-        >>> trained, _ = fnet.fit(net, state, (x, 3 * x), callbacks=[checkpoints], **goal)
+        >>> trained, _ = fnet.fit(task, state, data, callbacks=[checkpoints], **options)
         >>> checkpoints.steps()
         [2, 3]
         >>> again, history = fnet.fit(
-        ...     net, state, (x, 3 * x), callbacks=[checkpoints], resume="auto", **goal
+        ...     task, state, data, callbacks=[checkpoints], resume="auto", **options
         ... )  # the run is at its end: nothing is trained
         >>> int(again.step), history["loss"].shape
         (3, (3,))

@@ -3,125 +3,113 @@
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 from jax.sharding import Mesh
 
-from ..core.checks import check_batch_size, check_count, check_data, check_finite, check_split
+from ..core.checks import check_count
 from ..core.values import describe
-from ..data.random_access import RandomAccessData, is_random_access
-from ..data.sample_weights import with_class_weight, with_sample_weight
 from ..distributed.processes import noting_lost_peers
 from ..distributed.sharding import devices_of
 from ..files.checkpoints import Checkpoints, saving
-from ..layers.base import Layer
 from ..training.epochs import History, log_names
 from ..training.evaluate import compiled_means
+from ..training.program import make_program
 from ..training.state import TrainState, check_state
 from ..training.step import Logs, averages
-from ..training.task import Batch, Loss, Objective, objective
+from ..training.task import Batch, Task
 from .callbacks import STOP
+from .open_source import open_source
 from .progress import Progress
 from .run_record import RunRecord
 from .signals import Interruption, interruptible
-from .source_batches import Batches, check_batches, is_batches, refuse_weights
-from .source_rows import Rows
-from .sources import Arrays, IndexedSource, Source
+from .sources import Settings, Source
 
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
 
 
 def fit(
-    net: Layer,
+    task: Task,
     state: TrainState,
     data: Any,
     *,
-    loss: Loss | str,
     epochs: int = 1,
     batch_size: int | None = 32,
-    metrics: Sequence[Loss | str] = (),
-    validation: tuple[Any, ...] | None = None,
+    validation: Any = None,
     validation_split: float = 0.0,
-    sample_weight: Any = None,
-    class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
-    every: int = 1,
-    compute_dtype: Any = None,
-    on_nan: Literal["raise", "stop", "skip"] = "stop",
+    record_every: int = 1,
+    on_nonfinite: Literal["stop", "raise", "skip"] = "stop",
     callbacks: Sequence[Callback] = (),
     resume: Literal["auto"] | None = None,
     mesh: Mesh | None = None,
     shardings: Any = None,
     progress: bool = True,
 ) -> tuple[TrainState, History]:
-    """The run of `train`, bit for bit, with its progress shown and its end in your hands.
+    """The run of `train`, bit for bit, with progress, callbacks and clean interruption.
 
-    Ctrl-C ends it and returns what was trained so far; a second Ctrl-C raises. With
+    Ctrl-C ends the run and returns what was trained so far; a second Ctrl-C raises. With
     `fnet.Checkpoints` among the callbacks the run is saved on its way, SIGTERM saves it and exits,
-    and `resume="auto"` goes on with it.
+    and `resume="auto"` continues it.
 
     Args:
-        net: the model.
-        state: where the run starts; it stays valid. A run goes on from the state it returns.
-        data: `(x, y)`, arrays of the same length; or an iterable of such batches, gone through
-            once an epoch, in its own order and batch sizes (each new size is compiled once). Each
-            may be `(x, y, weights)`, as for `train`. Data larger than the memory is read in a
-            thread beside the training, in the order and to the bits that it would have in memory:
-            `(x, y)` where one or both are `np.memmap`, an HDF5 dataset or an object with `len`
-            that gives the rows of a list of their numbers, `x[rows]`; or one object with `len`
-            that has no `__iter__` (or has `__getitems__`) and gives `(x, y)` of a list of rows,
-            `data[rows]`, or else of a single one, `data[row]`. Lists are in increasing order.
-        loss: `loss(y_true, y_pred) -> (batch,)`, or its name, as for `train_step`.
+        task: what to minimise, see `supervised`.
+        state: where the run starts; it stays valid. The next run starts from the returned state.
+        data: what the task takes, in one of these forms:
+
+            - arrays in memory, such as `(x, y)` or `(x, y, weights)`;
+            - an iterable of such batches, read once an epoch, in its own order and batch sizes
+              (each new size is compiled once);
+            - data larger than memory, read by a thread beside the training, in the order and to
+              the bits it would have in memory: `(x, y)` where one or both are `np.memmap`, an
+              HDF5 dataset, or an object with `len` and `x[rows]` for a list of row numbers; or
+              one object with `len` that has no `__iter__` (or has `__getitems__`) and gives
+              `(x, y)` for `data[rows]`, or else for `data[row]`. Lists of rows increase.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent, 1 for the
             stochastic one.
-        metrics: functions like `loss`, or their names.
-        validation: `(x, y)` to evaluate after each epoch.
-        validation_split: the last fraction of the data, before any shuffling, taken as
-            `validation` instead, in [0, 1); it is read into memory.
-        sample_weight: `(samples,)`, what the loss of each sample is multiplied with; the mean is
-            still over the number of samples, as Keras has it. `validation_split` splits it too.
-        class_weight: from a class to the weight of its samples in training; a class that is left
-            out weighs 1. It multiplies `sample_weight`.
-        shuffle: whether the order is a new one each epoch.
-        record, every: what to keep of single steps, as for `train`.
-        compute_dtype: that of training's passes, such as `"bfloat16"`, as for `train`.
-        on_nan: what to do about a step whose loss or gradient is not finite: "stop" warns, with
-            the step and the first layer to blame, and returns the state from before it; "raise"
-            raises that instead; "skip" leaves the step out, and counts such steps in
-            `history["skipped"]`. A step is found out up to a fifth of a second later, and taken
-            again from the state before it; until then nothing waits for it.
+        validation: data like `data`, evaluated after each epoch.
+        validation_split: the last fraction of the data, before any shuffling, is held out as
+            `validation`, in [0, 1); it is read into memory.
+        shuffle: whether each epoch has an order of its own.
+        record, record_every: what to keep of single steps, as for `train`.
+        on_nonfinite: what to do about a step whose loss or gradient is not finite: "stop" warns,
+            naming the step and the first layer to blame, and returns the state from before it;
+            "raise" raises instead; "skip" leaves the step out and counts it in
+            `history["skipped"]`. Nothing waits for a step: a bad one is noticed up to a fifth of a
+            second later and taken again from the state before it.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
-            number from 0, the state (which stays valid) and the epoch's logs as floats; one that
-            returns `fnet.STOP` ends the run. One that remembers has a `resume(history)` besides.
-        resume: "auto" goes on from the newest checkpoint, or starts where there is none. All other
-            arguments are to be what they were, but for `epochs`, which may be more.
-        mesh, shardings: the devices to train on, as for `train`. A run that was saved on some goes
-            on on any others.
+            number from 0, the state (which stays valid) and the epoch's logs as floats. One that
+            returns `fnet.STOP` ends the run. One that remembers also has a `resume(history)`.
+        resume: "auto" continues from the newest checkpoint, or starts where there is none. The
+            other arguments must be what they were, except `epochs`, which may be larger.
+        mesh, shardings: the devices to train on, as for `train`. A run saved on some devices
+            resumes on any others.
         progress: whether to show a line an epoch.
 
     Returns:
-        The state after the run, and the history as `train` gives it, an entry a finished epoch.
+        The state after the run, and the history as from `train`, with an entry for each finished
+        epoch.
 
     Raises:
-        ValueError: as `train`, and inputs that are not finite, a split outside of [0, 1), weights
-            of another length, a weight of an unknown class, weights beside batches; rows that are
-            missing or unlike the others; a checkpoint of another run, or one in the way of a new
-            run. What reading raises comes through, with a note of the rows and the step.
+        ValueError: as `train`; inputs that are not finite, a split outside of [0, 1), rows that
+            are missing or unlike the others, a checkpoint of another run, or a new run in a folder
+            that holds one. Errors raised while reading come through, with a note of the rows and
+            the step.
         TypeError: as `train`.
-        FloatingPointError: a step that is not finite, with `on_nan="raise"`.
+        FloatingPointError: a step is not finite, with `on_nonfinite="raise"`.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
         >>> net = fnet.sequential(fnet.dense(8), fnet.relu, fnet.dense(1))
+        >>> task = fnet.supervised(net, "mean_squared_error")
         >>> state = fnet.train_state(net, "adam", jax.random.key(0), (1,))
         >>> x = jnp.linspace(-1, 1, 100).reshape(100, 1)
         >>> state, history = fnet.fit(
-        ...     net, state, (x, x**2), loss="mean_squared_error", epochs=3, validation_split=0.2
+        ...     task, state, (x, x**2), epochs=3, validation_split=0.2
         ... )  # doctest: +ELLIPSIS
         epoch 1/3: ... s, loss ..., val_loss ...
         epoch 2/3: ... s, loss ..., val_loss ...
@@ -129,56 +117,28 @@ def fit(
         >>> sorted(history)
         ['loss', 'val_loss']
     """
-    goal = objective(net, loss, metrics, record, every, compute_dtype)
-    state = check_state(state)
-    goal = replace(goal, devices=devices_of(net, state.params, mesh, shardings))
-    epochs = check_count("epochs", epochs)
-    check_choice("on_nan", on_nan, "stop", "raise", "skip")
+    devices = devices_of(check_state(state).params, mesh, shardings)
+    program, epochs = (
+        make_program(task, record, record_every, devices),
+        check_count("epochs", epochs),
+    )
+    check_choice("on_nonfinite", on_nonfinite, "stop", "raise", "skip")
     checkpoints, callbacks = check_callbacks(callbacks, resume)
-    arrays = table = None
-    if is_random_access(data):
-        if jax.process_count() > 1:  # each would read all rows, at a pace of its own
-            raise ValueError(
-                f"`data` must be fnet.host_batches(...) on many processes, got {describe(data)} on "
-                f"{jax.process_count()} of them. It takes arrays on the disk too."
-            )
-        table = RandomAccessData(data, sample_weight)
-        validation = table.split(validation, validation_split)
-    elif not is_batches(data):
-        arrays = with_sample_weight(check_data("`data`", data), sample_weight)
-        arrays, validation = check_split(arrays, validation, validation_split)
-    if validation is not None:
-        validation = check_data("`validation`", validation)
-        check_trainable("validation", goal, state, validation, 1)
-    state = goal.devices.shard_state(state)
-    how = goal, on_nan == "skip", checkpoints and checkpoints.every
-    about: dict[str, Any] = {"first_step": state.step, "key": jax.random.key_data(state.key)}
-    if table is not None:
-        source: Source = Rows(table, state, class_weight, batch_size, shuffle, *how)
-    elif arrays is None:
-        check_batches(data, epochs, validation_split)
-        refuse_weights(sample_weight=sample_weight, class_weight=class_weight)
-        source = Batches(data, *how)
-    else:
-        batch_size = check_batch_size(batch_size, arrays[0])
-        output = check_trainable("data", goal, state, arrays, batch_size)
-        arrays = with_class_weight(arrays, class_weight, output.shape[-1] if output.ndim > 1 else 1)
-        source = Arrays(goal.devices.replicate(arrays), batch_size, shuffle, *how)
-    if isinstance(source, IndexedSource):
-        about |= {name: getattr(source, name) for name in ("samples", "batch_size", "shuffle")}
-    validation = goal.devices.replicate(validation)
-    names = log_names(goal, validation) + ["skipped"] * (on_nan == "skip")
+    skip, save_every = on_nonfinite == "skip", checkpoints.every if checkpoints else None
+    settings = Settings(program, batch_size, shuffle, skip, save_every)
+    source, validation = open_source(data, state, epochs, validation, validation_split, settings)
+    program, state = source.program, devices.shard_state(state)
+    identity = {"first_step": state.step, "key": jax.random.key_data(state.key)} | source.identity
+    names = log_names(program, validation) + ["skipped"] * skip
 
     with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:
-        run_record = RunRecord(goal, names, about, source.begin(state), saver)
+        run_record = RunRecord(program, names, identity, source.begin(state), saver)
         if resume and run_record.resume():
             for callback in callbacks:
                 getattr(callback, "resume", lambda history: None)(run_record.history)
         try:
             with noting_lost_peers():
-                run_epochs(
-                    goal, source, run_record, epochs, validation, callbacks, progress, interrupted
-                )
+                run_epochs(source, run_record, epochs, validation, callbacks, progress, interrupted)
         except BaseException:
             if jax.process_count() == 1:  # of many, the others may not come here
                 run_record.save()
@@ -194,14 +154,13 @@ def fit(
             f"{at.state.step}, which is not finite: {at.failure}. Lower the learning rate, or look "
             f"at what goes into that step."
         )
-        if on_nan == "raise":
+        if on_nonfinite == "raise":
             raise FloatingPointError(why)
         warnings.warn(why, RuntimeWarning, stacklevel=2)
     return at.state, run_record.result()
 
 
 def run_epochs(
-    goal: Objective,
     source: Source,
     run_record: RunRecord,
     epochs: int,
@@ -226,7 +185,9 @@ def run_epochs(
         sums, record = jax.device_get(at.sums)
         logs = averages(sums, at.samples) | {"skipped": at.skipped}
         if validation is not None:
-            means = compiled_means(goal, at.state.params, at.state.model_state, validation)
+            means = compiled_means(
+                source.program, at.state.params, at.state.model_state, validation
+            )
             logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
         logs = run_record.close_epoch(logs, record)
         line.close(logs)
@@ -277,12 +238,3 @@ def check_callbacks(
             f"another folder."
         )
     return (found[0] if found else None), [c for c in callbacks if c not in found]
-
-
-def check_trainable(
-    what: str, goal: Objective, state: TrainState, data: tuple[Any, ...], batch_size: int
-) -> jax.ShapeDtypeStruct:
-    output = goal.check(state.params, state.model_state, data, batch_size)
-    for name, array in zip("xy", data[:2], strict=True):
-        check_finite(f"`{name}` of `{what}`", array)
-    return output

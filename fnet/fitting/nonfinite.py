@@ -1,7 +1,7 @@
 """Where the first number that is not finite came from, found by taking the step again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
 from ..layers.base import Key, Output
-from ..layers.wrappers import Wrapped, map_layers
+from ..layers.wrappers import Wrapped
 from ..training.state import TrainState
 from ..training.step import EpochSums
-from ..training.task import Batch, Objective
+from ..training.task import Batch, Task
 
 
 @jax.jit
@@ -34,6 +34,9 @@ def is_float(leaf: Any) -> bool:
 
 def finite(tree: Tree) -> bool:
     return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
+
+
+LOSS = -1  # in place of the number of a layer
 
 
 class GradientError(Exception):
@@ -70,50 +73,46 @@ class Watched(Wrapped):
         )
         y, new_state = self.layer.apply(params, state, x, key, training)
         if finite(y):
-            return y, new_state
+            return guarded(y, LOSS) if is_float(y) else y, new_state
         if not finite(params):
             raise LayerValueError("has parameters that are not finite")
         size = float(jnp.abs(x.astype(float)).max())
         raise LayerValueError(f"gives what is not finite from an input of up to {size:.3g}")
 
 
-def watched(goal: Objective, blamed: int | None = None) -> Objective:
+def watched(task: Task, blamed: int | None = None) -> Task:
     numbers: Iterator[int] = count()
-    return replace(
-        goal, body=map_layers(goal.body, lambda layer: Watched(layer, next(numbers), blamed))
-    )
+    return task.map_layers(lambda layer: Watched(layer, next(numbers), blamed))
 
 
-def explain(goal: Objective, state: TrainState, batch: Batch) -> str:
+def explain(task: Task, state: TrainState, batch: Batch) -> str:
     """What of this step is not finite in this state, with the first layer to blame."""
-    x, *targets = batch
-    if not finite(x):
+    if not finite(batch):
         return "the batch holds inputs that are not finite"
     key = jax.random.fold_in(state.key, state.step)
 
-    def loss(params: Tree, goal: Objective) -> jax.Array:
-        output, _ = goal.forward(params, state.model_state, x, key)
-        value = goal.values(guarded(output, -1), *targets)["loss"].mean()
+    def loss(params: Tree, task: Task) -> jax.Array:
+        values, _ = task.loss(params, state.model_state, batch, key)
+        value = values["loss"].mean()
         if not finite(value):
-            size = float(jnp.abs(output).max())
-            raise LayerValueError(
-                f"the loss gives what is not finite from outputs of up to {size:.3g}"
-            )
+            raise LayerValueError("the loss is not finite, from outputs that are")
         return value
 
     try:
-        loss(state.params, watched(goal))  # forward alone, in numbers that can be looked at
-        _, back = jax.vjp(partial(loss, goal=watched(goal)), state.params)
-        back(jnp.ones(()))
-        return "the update gives what is not finite from gradients that are"
+        loss(state.params, watched(task))  # forward alone, in numbers that can be looked at
+        _, back = jax.vjp(partial(loss, task=watched(task)), state.params)
+        (gradient,) = back(jnp.ones(()))
     except LayerValueError as error:
         return str(error)
     except GradientError as error:
         (number,) = error.args
-    if number < 0:
-        return "the loss gives a gradient that is not finite"
-    try:
-        loss(state.params, watched(goal, blamed=number))
-    except LayerValueError as error:
-        return str(error)
-    raise AssertionError("the layer to blame is one of the layers")
+        if number == LOSS:
+            return "the loss gives a gradient that is not finite"
+        try:
+            loss(state.params, watched(task, blamed=number))
+        except LayerValueError as named:
+            return str(named)
+        raise AssertionError("the layer to blame is one of the layers") from error
+    if not finite(gradient):
+        return "the gradient of the loss is not finite"
+    return "the update gives what is not finite from gradients that are"

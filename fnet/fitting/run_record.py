@@ -7,8 +7,8 @@ import numpy as np
 
 from ..files.checkpoints import Saver
 from ..training.epochs import History
-from ..training.step import EpochSums, Logs, empty_sums, recorded
-from ..training.task import Objective
+from ..training.program import Program
+from ..training.step import EpochSums, Logs, empty_sums
 from .sources import EpochState
 
 
@@ -21,16 +21,16 @@ class RunRecord:
 
     def __init__(
         self,
-        goal: Objective,
+        program: Program,
         names: list[str],
         about: dict[str, Any],
         at: EpochState,
         saver: Saver | None,
     ):
-        self.names, self.series, self.about = names, recorded(goal), about
+        self.names, self.series, self.about = names, program.recorded, about
         self.at, self.saver = at, saver
         nothing = {name: np.zeros(0) for name in names}
-        self.history: History = nothing | {"record": empty_sums(goal, 0).record}
+        self.history: History = nothing | {"record": empty_sums(program, 0).record}
         self.ended = False  # by a callback
         self.moment: tuple[int, ...] = ()  # that was saved last
 

@@ -8,13 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.checks import check_data, check_finite
+from ..core.checks import check_finite_data
+from ..data.batches import num_samples
 from ..distributed.processes import HostBatches
+from ..training.program import Program, value_names
+from ..training.shapes import shapes_of
 from ..training.state import TrainState
-from ..training.step import EpochSums, Logs, add_step, recorded, step
-from ..training.task import Batch, Objective
+from ..training.step import EpochSums, Logs, add_step, step
+from ..training.task import Batch
 from .nonfinite import finite_leaves
-from .sources import CALL_SECONDS, EpochState, Run, Source, still_finite
+from .sources import CALL_SECONDS, EpochState, Run, Settings, Source, still_finite
 
 STEPS_TOGETHER = 32  # between two looks where there are many processes
 
@@ -22,10 +25,16 @@ STEPS_TOGETHER = 32  # between two looks where there are many processes
 class Batches(Source):
     """An iterable of batches, a step a call."""
 
-    def __init__(self, batches: Iterable[Any], *how: Any):
-        super().__init__(*how)
+    def __init__(self, batches: Iterable[Any], settings: Settings):
+        names = settings.program.task.names
+        if names is None:
+            raise ValueError(
+                "`data` must be arrays for a task that does not know the names of its values, got "
+                "an iterable of batches. Give the task its `names`."
+            )
+        super().__init__(names, settings)
         self.batches = batches
-        self.outputs: dict[Any, jax.ShapeDtypeStruct] = {}
+        self.seen: set[Any] = set()  # shapes that were checked
 
     @property
     def steps(self) -> int | None:
@@ -42,13 +51,13 @@ class Batches(Source):
             for number, batch in enumerate(self.given(at), 1):
                 if number <= at.steps:
                     continue  # it was taken before this run was resumed
-                batch = self.goal.devices.shard_batch(self.check(number, at.state, batch))
-                run, logs = batch_step(self.goal, *run, batch)
+                batch = self.program.devices.shard_batch(self.check(number, at.state, batch))
+                run, logs = batch_step(self.program, *run, batch)
                 recent.append((batch, logs))
                 stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
                 if jax.process_count() > 1:  # which look at the same steps, or wait for ever
                     late = len(recent) == STEPS_TOGETHER
-                if stopped or late or number == self.due(at):
+                if stopped or late or number == self.next_save(at):
                     at, recent = self.look(at, run, recent), []
                     yield at
                     if at.failure or stop():
@@ -82,22 +91,26 @@ class Batches(Source):
         return self.batches.epoch((int(at.state.step) - at.steps) // len(self.batches))
 
     def look(self, at: EpochState, run: Run, recent: list[tuple[Batch, Logs]]) -> EpochState:
-        """The position after these batches; a step at a time if they left what is not finite."""
+        """The state after these batches; a step at a time if they left what is not finite."""
         first, record, done = at.steps, at.sums.record, [logs for _, logs in recent]
         at = at._replace(sums=without_record(at)[1])
         if still_finite((at.state, at.sums), finite_leaves(run)):
-            at = at.after(run, len(recent), sum(len(batch[0]) for batch, _ in recent))
+            at = at.after(run, len(recent), sum(num_samples(batch) for batch, _ in recent))
         else:
             done = []
             for batch, _ in recent:
-                one, logs = batch_step(self.goal, at.state, at.sums, batch)
+                one, logs = batch_step(self.program, at.state, at.sums, batch)
                 at = self.accept_step(
-                    at, one, finite_leaves(one), len(batch[0]), partial(tuple, batch)
+                    at,
+                    one,
+                    finite_leaves(one),
+                    num_samples(batch),
+                    partial(lambda batch: batch, batch),
                 )
                 if at.failure:
                     break
                 done.append(logs)
-        kept = jax.device_get(done[-first % self.goal.every :: self.goal.every])
+        kept = jax.device_get(done[-first % self.program.record_every :: self.program.record_every])
         record = {
             name: np.append(series, [logs[name] for logs in kept]).astype(series.dtype)
             for name, series in record.items()
@@ -105,36 +118,36 @@ class Batches(Source):
         return at._replace(sums=at.sums._replace(record=record))
 
     def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
-        """Every new shape against the model; values where they are on the host, at hand."""
+        """Check every new shape against the task, and values where they are on the host."""
         refuse_sample(number, batch)
-        batch = check_data(f"batch {number} of `data`", batch)
-        x, y, *_ = batch
-        kind = tuple((array.shape, array.dtype) for array in batch)
-        if kind not in self.outputs:
-            self.outputs[kind] = self.goal.check_shapes(
-                state.params, state.model_state, batch, len(x)
-            )
-        for name, array in {"x": x, "y": y}.items():
-            if isinstance(array, np.ndarray):
-                check_finite(f"`{name}` of batch {number}", array)
-        for labels in self.at_hand(y):
-            self.goal.check_labels(labels, self.outputs[kind])
+        task, what = self.program.task, f"batch {number} of `data`"
+        batch = task.check_data(what, batch)
+        kind = shapes_of(batch)
+        if kind not in self.seen:
+            value_names(task, state.params, state.model_state, batch)
+            self.seen.add(kind)
+        on_host = jax.tree.map(lambda a: a if isinstance(a, np.ndarray) else None, batch)
+        check_finite_data(f" of batch {number}", on_host)
+        for part in self.at_hand(batch):
+            task.check_values(what, state.params, state.model_state, part)
         return batch
 
-    def at_hand(self, y: Any) -> list[np.ndarray]:
-        """The labels that are on the host, or just were."""
+    def at_hand(self, batch: Batch) -> list[Batch]:
+        """The batch if its numbers are on the host; of a batch for many processes our own parts."""
+        leaves, structure = jax.tree.flatten(batch)
         if isinstance(self.batches, HostBatches):
-            return [np.asarray(shard.data) for shard in y.addressable_shards]
-        return [y] if isinstance(y, np.ndarray) else []
+            shards = zip(*(leaf.addressable_shards for leaf in leaves), strict=True)
+            return [jax.tree.unflatten(structure, [part.data for part in own]) for own in shards]
+        return [batch] if any(isinstance(leaf, np.ndarray) for leaf in leaves[1:]) else []
 
 
-@partial(jax.jit, static_argnames="goal")
+@partial(jax.jit, static_argnames="program")
 def batch_step(
-    goal: Objective, state: TrainState, sums: EpochSums, batch: Batch
+    program: Program, state: TrainState, sums: EpochSums, batch: Batch
 ) -> tuple[Run, Logs]:
-    new, logs = step(goal, state, batch)
-    sums = add_step(goal, sums, 0, len(batch[0]), logs)
-    return (new, sums), {name: logs[name] for name in recorded(goal)}
+    new, logs = step(program, state, batch)
+    sums = add_step(program, sums, 0, num_samples(batch), logs)
+    return (new, sums), {name: logs[name] for name in program.recorded}
 
 
 def without_record(at: EpochState) -> Run:
@@ -168,12 +181,3 @@ def refuse_sample(number: int, batch: Any) -> None:
             f"in place of batch {number}, since its label has no axis. Put samples together, or "
             f"pass an object with __len__ and __getitem__ but no __iter__, to look them up in."
         )
-
-
-def refuse_weights(**weights: Any) -> None:
-    for name, value in weights.items():
-        if value is not None:
-            raise ValueError(
-                f"`{name}` needs arrays to weigh, got an iterable of batches. "
-                f"Put the weights into the batches: (x, y, weights)."
-            )

@@ -1,7 +1,7 @@
 """Where `fit` takes its steps from if data is larger than memory: rows, read in chunks."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,16 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import check_batch_size, check_finite, check_weights
+from ..core.checks import check_batch_size, check_finite_data
 from ..data.random_access import RandomAccessData, native
-from ..data.sample_weights import with_class_weight
 from ..data.shuffle import index_shuffle
-from ..training.scan import loop
+from ..training.program import value_names
+from ..training.shapes import abstract, batch_like
 from ..training.state import TrainState
-from ..training.step import EpochSums, add_step, step
-from ..training.task import Batch, Objective
-from .nonfinite import finite_leaves
-from .sources import EpochState, IndexedSource, Run
+from ..training.task import Batch
+from .sources import EpochState, IndexedSource, Segment, Settings
 
 CHUNK_BYTES = 2**24  # in whole batches, of which there is one at least
 LOOKS = 16  # at the data for a chunk: each has its price, and what it brings is to fit a cache
@@ -35,24 +33,16 @@ class Chunk(NamedTuple):
 
 
 class Rows(IndexedSource):
-    """A table that is read while it trains: a chunk in use, and the next, twice as long, coming."""
+    """A double-buffered reader: while one chunk is used, the next, up to twice as long, is read."""
 
-    def __init__(
-        self,
-        table: RandomAccessData,
-        state: TrainState,
-        class_weight: Mapping[int, float] | None,
-        batch_size: int | None,
-        shuffle: bool,
-        *how: Any,
-    ):
-        batch_size = check_batch_size(batch_size, np.broadcast_to(0, table.samples))
-        super().__init__(table.samples, batch_size, shuffle, *how)
-        self.table, self.class_weight, first = table, class_weight, np.array([0])
-        self.output = self.goal.check_shapes(
-            state.params, state.model_state, table.read(first), batch_size
-        )
-        self.like = self.checked(first)
+    def __init__(self, rows: RandomAccessData, state: TrainState, settings: Settings):
+        self.rows, task = rows, settings.program.task
+        self.trees = abstract(state.params), abstract(state.model_state)
+        batch_size = check_batch_size(settings.batch_size, np.broadcast_to(0, rows.samples))
+        first = task.check_data("`data`", rows.read(np.array([0])))
+        names = value_names(task, *self.trees, batch_like(first, batch_size))
+        super().__init__(rows.samples, batch_size, names, settings)
+        self.like = self.checked(np.array([0]))
         row = sum(array.size * native(array.dtype).itemsize for array in self.like)
         steps = CHUNK_BYTES // (row * batch_size)
         self.steps_a_chunk = min(max(steps, 1), self.steps)
@@ -70,7 +60,7 @@ class Rows(IndexedSource):
                 self.ended.set()
                 self.chunk = self.coming = None
 
-    def ready(self, epoch: int, at: EpochState) -> int:
+    def segment(self, epoch: int, at: EpochState) -> Segment:
         if self.chunk is None or at.steps == self.chunk.stop:
             self.chunk = None  # before the one after the next is read: two are enough
             try:
@@ -84,7 +74,7 @@ class Rows(IndexedSource):
                 )
                 raise
             self.coming = self.following(self.chunk, at.state.key, epoch)
-        return self.chunk.stop
+        return Segment(self.chunk.data, self.chunk.start, self.chunk.stop, shuffle=False)
 
     def following(self, chunk: Chunk, key: jax.Array, epoch: int) -> Future[Chunk] | None:
         if chunk.error:
@@ -99,7 +89,7 @@ class Rows(IndexedSource):
         stop = min(start + min(steps, self.steps_a_chunk), self.steps)
         rows = start * self.batch_size + np.arange(self.steps_a_chunk * self.batch_size)
         rows = np.minimum(rows, self.samples - 1)
-        if self.shuffle:
+        if self.settings.shuffle:
             rows = np.asarray(shuffled(key, jnp.asarray(rows), epoch, self.samples))
         return self.thread.submit(self.read, rows, start, stop)
 
@@ -125,68 +115,30 @@ class Rows(IndexedSource):
                 buffer[part] = array
             step = end
         return Chunk(
-            jax.block_until_ready(self.goal.devices.replicate(buffers)), start, stop, error
+            jax.block_until_ready(self.program.devices.replicate(buffers)), start, stop, error
         )
 
     def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
         """A batch of good values; if there are others, the row that they are in is named."""
-        batch = self.table.read(rows)
+        batch = self.rows.read(rows)
         try:
-            return self.weighed(batch)
+            return self.good(batch)
         except ValueError:
             for i, row in enumerate(rows):
                 try:
-                    self.weighed(tuple(array[i : i + 1] for array in batch))
+                    self.good(tuple(array[i : i + 1] for array in batch))
                 except ValueError as error:
                     raise ValueError(f"row {row} of `data`: {error}") from None
             raise
 
-    def weighed(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        x, y, *weights = batch
-        for name, array in {"x": x, "y": y}.items():
-            check_finite(f"`{name}`", array)
-        self.goal.check_labels(y, self.output)
-        weights = [check_weights("`weights`", array, len(x)) for array in weights]
-        outputs = self.output.shape[-1] if self.output.ndim > 1 else 1
-        return with_class_weight((x, y, *weights), self.class_weight, outputs)
-
-    def call(self, epoch: int, start: int, stop: int, at: EpochState) -> tuple[Run, jax.Array]:
-        assert self.chunk is not None
-        return chunk_steps(
-            self.goal, at.state, at.sums, self.chunk.data, self.chunk.start, start, stop,
-            self.batch_size, self.length(start),
-        )  # fmt: skip
-
-    def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
-        assert self.chunk is not None
-        first = (index - self.chunk.start) * self.batch_size
-        return tuple(array[first : first + self.length(index)] for array in self.chunk.data)
+    def good(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The batch with its weights as floats, if its values are such as can be trained on."""
+        batch = self.program.task.check_data("`data`", batch)
+        check_finite_data("", batch)
+        self.program.task.check_values("`data`", *self.trees, batch)
+        return batch
 
 
 @partial(jax.jit, static_argnames="size")
 def shuffled(key: jax.Array, rows: jax.Array, epoch: int, size: int) -> jax.Array:
     return index_shuffle(key, rows, size, epoch)
-
-
-@partial(jax.jit, static_argnames=("goal", "batch_size", "length"))
-def chunk_steps(
-    goal: Objective,
-    state: TrainState,
-    sums: EpochSums,
-    data: Batch,
-    first: jax.Array,
-    start: jax.Array,
-    stop: jax.Array,
-    batch_size: int,
-    length: int,
-) -> tuple[Run, jax.Array]:
-    """`array_steps` of rows that lie in order, from those of step `first` on."""
-
-    def one_step(index: jax.Array, carry: Run) -> Run:
-        state, sums = carry
-        rows = (index - first) * batch_size + jnp.arange(length)  # a slice would change the bits
-        state, logs = step(goal, state, tuple(array[rows] for array in data))
-        return state, add_step(goal, sums, index, length, logs)
-
-    run = loop(start, stop, one_step, (state, sums))
-    return run, finite_leaves(run)

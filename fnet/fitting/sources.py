@@ -1,4 +1,4 @@
-"""Where `fit` takes its steps from: what all sources share, and arrays on the device.
+"""What all sources of steps share: epochs that are given in states, each of which was looked at.
 
 No call donates its state, so that a call that went wrong can be taken again, a step at a time.
 """
@@ -7,25 +7,45 @@ import abc
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..data.shuffle import epoch_order
 from ..distributed.processes import as_first
 from ..training.epochs import run_steps
+from ..training.program import Program
 from ..training.state import TrainState
 from ..training.step import EpochSums, empty_sums
-from ..training.task import Batch, Objective
+from ..training.task import Batch
 from .nonfinite import explain, finite_leaves
 
 CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
 
 Run = tuple[TrainState, EpochSums]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the steps of a run are taken, whatever they are taken from."""
+
+    program: Program
+    batch_size: int | None
+    shuffle: bool
+    skip_nonfinite: bool
+    save_every: int | None  # steps
+
+
+class Segment(NamedTuple):
+    """Some steps of an epoch, and the data on the device that holds their samples."""
+
+    data: Batch
+    start: int  # the step that begins at row 0 of the data, if that is not to be shuffled
+    stop: int
+    shuffle: bool
 
 
 class EpochState(NamedTuple):
@@ -50,13 +70,10 @@ class EpochState(NamedTuple):
 
 
 class Source(abc.ABC):
-    """Epochs, given in positions: every CALL_SECONDS or so, and at each multiple of `every` steps.
+    """Epochs, given as states: every CALL_SECONDS or so, and whenever one is to be saved."""
 
-    A step that is not finite is left out if `skip`, and ends the epoch otherwise.
-    """
-
-    def __init__(self, goal: Objective, skip: bool, every: int | None):
-        self.goal, self.skip, self.every = goal, skip, every
+    def __init__(self, names: tuple[str, ...], settings: Settings):
+        self.settings, self.program = settings, settings.program.with_names(names)
 
     @property
     @abc.abstractmethod
@@ -66,40 +83,46 @@ class Source(abc.ABC):
     @property
     @abc.abstractmethod
     def recorded_steps(self) -> int:
-        """Those for which the sums of an epoch has room from its start on."""
+        """Those for which the sums of an epoch have room from its start on."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when the run is resumed."""
+        return {}
 
     def begin(self, state: TrainState) -> EpochState:
-        """The start of an epoch, its sums where the steps leave it: one program takes both."""
-        sums = empty_sums(self.goal, self.recorded_steps)
-        return EpochState(state, self.goal.devices.replicate(sums))
+        """The start of an epoch, its sums where the steps leave them: one program takes both."""
+        sums = empty_sums(self.program, self.recorded_steps)
+        return EpochState(state, self.program.devices.replicate(sums))
 
     @abc.abstractmethod
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         """The rest of the epoch, or of it what is done before `stop()`."""
 
-    def due(self, at: EpochState) -> float:
-        """The step of the epoch at which the next position is wanted."""
-        if self.every is None:
+    def next_save(self, at: EpochState) -> float:
+        """The step of the epoch after which the run is to be saved."""
+        every = self.settings.save_every
+        if every is None:
             return math.inf
-        return at.steps + self.every - int(at.state.step) % self.every
+        return at.steps + every - int(at.state.step) % every
 
     def accept_step(
         self, at: EpochState, run: Run, flags: jax.Array, samples: int, batch: Callable[[], Batch]
     ) -> EpochState:
-        """One step further, if it may be taken."""
+        """One step further, if it is finite."""
         if still_finite((at.state, at.sums), flags):
             return at.after(run, 1, samples)
-        if self.skip:
+        if self.settings.skip_nonfinite:
             return at.without(run[1])
-        return at._replace(failure=explain(self.goal, at.state, batch()))
+        return at._replace(failure=explain(self.program.task, at.state, batch()))
 
 
 class IndexedSource(Source):
     """Samples that are known by number, so that the order is ours; many steps a call."""
 
-    def __init__(self, samples: int, batch_size: int, shuffle: bool, *how: Any):
-        super().__init__(*how)
-        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
+    def __init__(self, samples: int, batch_size: int, names: tuple[str, ...], settings: Settings):
+        super().__init__(names, settings)
+        self.samples, self.batch_size = samples, batch_size
         self.steps_a_call = 1
 
     @property
@@ -110,18 +133,24 @@ class IndexedSource(Source):
     def recorded_steps(self) -> int:
         return self.steps
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "samples": self.samples,
+            "batch_size": self.batch_size,
+            "shuffle": self.settings.shuffle,
+        }
+
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
-        epoch, whole = (
-            (int(at.state.step) - at.steps) // self.steps,
-            self.samples // self.batch_size,
-        )
+        epoch = (int(at.state.step) - at.steps) // self.steps
+        whole = self.samples // self.batch_size
         while at.steps < self.steps and not at.failure:
             # A smaller last batch is a program of its own, which the first call need not wait for.
             last = whole if at.steps < whole else self.steps
-            last = min(last, self.ready(epoch, at))
-            end = int(min(at.steps + self.steps_a_call, last, self.due(at)))
+            segment = self.segment(epoch, at)
+            end = int(min(at.steps + self.steps_a_call, last, segment.stop, self.next_save(at)))
             began, steps = time.monotonic(), end - at.steps
-            run, flags = self.call(epoch, at.steps, end, at)
+            run, flags = self.call(segment, epoch, at, end)
             if still_finite((at.state, at.sums), flags):
                 samples = sum(map(self.length, range(at.steps, end)))
                 at = at.after(run, steps, samples)
@@ -129,8 +158,8 @@ class IndexedSource(Source):
                 if quick and steps == self.steps_a_call:
                     self.steps_a_call *= 2
             while at.steps < end and not at.failure:
-                run, flags = self.call(epoch, at.steps, at.steps + 1, at)
-                batch = partial(self.batch, at.state, epoch, at.steps)
+                run, flags = self.call(segment, epoch, at, at.steps + 1)
+                batch = partial(self.batch, segment, epoch, at)
                 at = self.accept_step(at, run, flags, self.length(at.steps), batch)
             yield at
             if stop():
@@ -140,55 +169,44 @@ class IndexedSource(Source):
         return min(self.batch_size, self.samples - index * self.batch_size)
 
     @abc.abstractmethod
-    def ready(self, epoch: int, at: EpochState) -> int:
-        """The step up to which samples are at hand, of which there is at least one."""
+    def segment(self, epoch: int, at: EpochState) -> Segment:
+        """The steps whose samples are at hand, the next one among them."""
 
-    @abc.abstractmethod
-    def call(self, epoch: int, start: int, stop: int, at: EpochState) -> tuple[Run, jax.Array]:
-        """These steps, of one size."""
-
-    @abc.abstractmethod
-    def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
-        """That of one step."""
-
-
-class Arrays(IndexedSource):
-    """The whole of the data on the device."""
-
-    def __init__(self, data: Batch, *how: Any):
-        super().__init__(len(data[0]), *how)
-        self.data = data
-
-    def ready(self, epoch: int, at: EpochState) -> int:
-        return self.steps
-
-    def call(self, epoch: int, start: int, stop: int, at: EpochState) -> tuple[Run, jax.Array]:
-        return array_steps(
-            self.goal, at.state, at.sums, self.data, epoch, start, stop, self.batch_size,
-            self.length(start), self.shuffle,
+    def call(
+        self, segment: Segment, epoch: int, at: EpochState, stop: int
+    ) -> tuple[Run, jax.Array]:
+        """The steps up to `stop`, all of one size."""
+        return segment_steps(
+            self.program, at.state, at.sums, segment.data, epoch, segment.start, at.steps, stop,
+            self.batch_size, self.length(at.steps), segment.shuffle,
         )  # fmt: skip
 
-    def batch(self, state: TrainState, epoch: int, index: int) -> Batch:
-        size = self.samples
-        order = epoch_order(state.key, epoch, size) if self.shuffle else jnp.arange(size)
-        rows = order[index * self.batch_size :][: self.batch_size]
-        return tuple(array[rows] for array in self.data)
+    def batch(self, segment: Segment, epoch: int, at: EpochState) -> Batch:
+        """That of the next step."""
+        first = (at.steps - segment.start) * self.batch_size
+        rows = np.arange(first, first + self.length(at.steps))
+        if segment.shuffle:
+            rows = np.asarray(epoch_order(at.state.key, epoch, self.samples))[rows]
+        return jax.tree.map(lambda array: array[rows], segment.data)
 
 
-@partial(jax.jit, static_argnames=("goal", "batch_size", "length", "shuffle"))
-def array_steps(
-    goal: Objective,
+@partial(jax.jit, static_argnames=("program", "batch_size", "length", "shuffle"))
+def segment_steps(
+    program: Program,
     state: TrainState,
     sums: EpochSums,
     data: Batch,
     epoch: jax.Array,
+    first: jax.Array,
     start: jax.Array,
     stop: jax.Array,
     batch_size: int,
     length: int,
     shuffle: bool,
 ) -> tuple[Run, jax.Array]:
-    run = run_steps(goal, state, sums, data, epoch, start, stop, batch_size, length, shuffle)
+    run = run_steps(
+        program, state, sums, data, epoch, start, stop, batch_size, length, shuffle, first
+    )
     return run, finite_leaves(run)
 
 

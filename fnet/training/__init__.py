@@ -1,7 +1,11 @@
 """Training as pure functions: no disk, no clock, no terminal."""
 
-from .evaluate import evaluate as evaluate, predict as predict, predict_classes as predict_classes
+from .evaluate import evaluate as evaluate
 from .grid import grid as grid
+from .predict import predict as predict, predict_classes as predict_classes
 from .state import TrainState as TrainState, train_state as train_state
-from .train import train as train, train_step as train_step
+from .step import train_step as train_step
+from .supervised import supervised as supervised
+from .task import Task as Task
+from .train import train as train
 from .train_many import train_many as train_many

@@ -6,18 +6,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..data.batches import num_samples
 from ..data.shuffle import feistel, round_keys
 from .evaluate import means
+from .program import Program
 from .scan import loop, scan
 from .state import TrainState
-from .step import EpochSums, Logs, add_step, averages, empty_sums, recorded, step
-from .task import Batch, Objective
+from .step import EpochSums, Logs, add_step, averages, empty_sums, step
+from .task import Batch
 
 History = dict[str, Any]  # Logs, and under "record" the Logs of single steps
 
 
 def run_steps(
-    goal: Objective,
+    program: Program,
     state: TrainState,
     sums: EpochSums,
     data: Batch,
@@ -27,33 +29,35 @@ def run_steps(
     batch_size: int,
     length: int,
     shuffle: bool,
+    first: int | jax.Array = 0,
 ) -> tuple[TrainState, EpochSums]:
-    """Steps `start` to `stop` of an epoch, which have `length` samples each.
+    """Steps `start` to `stop` of an epoch, with `length` samples each.
 
     That is `batch_size`, but for the last batch, which is a step of its own size where it is
-    smaller: no padding, so batch statistics are its own.
+    smaller: no padding, so batch statistics are its own. Step `first` begins at row 0 of `data`.
     """
-    size = len(data[0])
+    size = num_samples(data)
     order = round_keys(state.key, epoch)
 
     def one_step(
         index: jax.Array, carry: tuple[TrainState, EpochSums]
     ) -> tuple[TrainState, EpochSums]:
         state, sums = carry
-        rows = index * batch_size + jnp.arange(length)
+        # A slice of data that lies in order would be faster, but changes the last bits.
+        rows = (index - first) * batch_size + jnp.arange(length)
         if shuffle:
             rows = feistel(order, rows, size)
-        rows = goal.devices.replicate(rows)  # all compute the order, so that none waits for another
-        state, logs = step(goal, state, tuple(array[rows] for array in data))
-        return state, add_step(goal, sums, index, length, logs)
+        rows = program.devices.replicate(rows)  # so that no device waits for another's part
+        state, logs = step(program, state, jax.tree.map(lambda array: array[rows], data))
+        return state, add_step(program, sums, index, length, logs)
 
     state, sums = loop(start, stop, one_step, (state, sums))
-    return goal.devices.shard_state(state), sums
+    return program.devices.shard_state(state), sums
 
 
-@partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle"))
+@partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle"))
 def run(
-    goal: Objective,
+    program: Program,
     state: TrainState,
     data: Batch,
     validation: Batch | None,
@@ -61,38 +65,38 @@ def run(
     batch_size: int,
     shuffle: bool,
 ) -> tuple[TrainState, History]:
-    size = len(data[0])
+    size = num_samples(data)
     whole, rest = divmod(size, batch_size)
     steps = whole + bool(rest)
 
     def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
-        carry = state, empty_sums(goal, steps)
+        carry = state, empty_sums(program, steps)
         for start, stop, length in ((0, whole, batch_size), (whole, steps, rest)):
             if start < stop:
                 carry = run_steps(
-                    goal, *carry, data, epoch, start, stop, batch_size, length, shuffle
+                    program, *carry, data, epoch, start, stop, batch_size, length, shuffle
                 )
         state, sums = carry
         logs = averages(sums.totals, size)
         if validation is not None:
-            validated = means(goal, state.params, state.model_state, validation)
+            validated = means(program, state.params, state.model_state, validation)
             logs |= {f"val_{name}": value for name, value in validated.items()}
         return state, (logs, sums.record)
 
     first = state.step // steps
     state, (logs, record) = scan(one_epoch, state, first + jnp.arange(epochs, dtype=first.dtype))
     record = {name: series.ravel() for name, series in record.items()}
-    return goal.devices.shard_state(state), logs | {"record": record}
+    return program.devices.shard_state(state), logs | {"record": record}
 
 
-def log_names(goal: Objective, validation: Any) -> list[str]:
+def log_names(program: Program, validation: Any) -> list[str]:
     """What there is of an epoch, in the order in which it is shown."""
-    return goal.names + [f"val_{name}" for name in goal.names if validation is not None]
+    return [*program.names, *(f"val_{name}" for name in program.names if validation is not None)]
 
 
-def in_order(goal: Objective, validation: Any, history: History) -> History:
+def in_order(program: Program, validation: Any, history: History) -> History:
     """The history as it was asked for; jit sorts the names that it returns."""
-    ordered = {name: history[name] for name in log_names(goal, validation)}
-    if goal.record:
-        ordered["record"] = {name: history["record"][name] for name in recorded(goal)}
+    ordered = {name: history[name] for name in log_names(program, validation)}
+    if program.record:
+        ordered["record"] = {name: history["record"][name] for name in program.recorded}
     return ordered

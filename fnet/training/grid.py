@@ -149,9 +149,8 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
         >>> net = fnet.dense(1)
         >>> states = grid.states(net, "rmsprop", (1,))
         >>> x = jnp.linspace(-1, 1, 100).reshape(100, 1)
-        >>> states, history = fnet.train_many(
-        ...     net, states, (x, 3 * x), loss="mean_squared_error", epochs=20, batch_size=20
-        ... )
+        >>> task = fnet.supervised(net, "mean_squared_error")
+        >>> states, history = fnet.train_many(task, states, (x, 3 * x), epochs=20, batch_size=20)
         >>> print(grid.table(history))  # doctest: +ELLIPSIS
         learning_rate   rho   loss
         0.01            0.9   ... ± ...

@@ -87,3 +87,8 @@ def check_state(state: TrainState) -> TrainState:
             f"Make it with fnet.train_state(net, optimizer, key, in_shape)."
         )
     return state
+
+
+def params_and_state(state: TrainState | Tree) -> tuple[Tree, Tree]:
+    """Parameters and model state, of a TrainState or of parameters alone."""
+    return (state.params, state.model_state) if isinstance(state, TrainState) else (state, {})

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 
 from ..core.values import describe
 from ..distributed.sharding import Devices, check_mesh, spread_members
-from ..layers.base import Layer
 from ..models.model import count_params
 from .epochs import History, in_order, run
+from .program import Program
 from .state import TrainState, check_state
-from .task import Loss, Objective, objective
+from .task import Task
 from .train import check_run
 
 # Parameters of all members together that a CPU's caches hold. Measured on 784-n-10, batches of 128:
@@ -26,38 +26,34 @@ CACHED = 500_000
 
 
 def train_many(
-    net: Layer,
+    task: Task,
     states: TrainState,
-    data: tuple[Any, ...],
+    data: Any,
     *,
-    loss: Loss | str,
     epochs: int,
     batch_size: int | None,
-    metrics: Sequence[Loss | str] = (),
-    validation: tuple[Any, ...] | None = None,
+    validation: Any = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
-    every: int = 1,
-    compute_dtype: Any = None,
-    form: str | None = None,
+    record_every: int = 1,
+    form: Literal["vmap", "map"] | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, History]:
     """Many runs of `train` over the same data in one program, in the form that is fastest here.
 
     `"vmap"` computes a step of all members at once, which fills a device that one of them leaves
     idle; `"map"` trains them one after the other, with the bits of single runs and the memory of
-    one; `"unrolled"` does so without a loop, for a compiler that can overlap them.
+    one.
 
     Args:
-        net: the model of all of them.
+        task: what each of them minimises.
         states: a TrainState whose leaves have the members in front, from `jax.vmap` over
             `train_state` or from `fnet.grid`.
-        data, loss, epochs, batch_size, metrics, validation, shuffle, record, every,
-            compute_dtype: as for `train`.
-        form: `"vmap"`, `"map"` or `"unrolled"`; unless given, `"vmap"` on an accelerator, and on
-            a CPU while the members have at most 500,000 parameters together; `"map"` otherwise.
-        mesh: devices, over whose axis "data" the members are dealt out, as many to each; their
-            form is `"vmap"`. The data has a copy on each device.
+        data, epochs, batch_size, validation, shuffle, record, record_every: as for `train`.
+        form: `"vmap"` or `"map"`; by default `"vmap"` on an accelerator, and on a CPU while the
+            members have at most 500,000 parameters together; `"map"` otherwise.
+        mesh: devices over whose axis "data" the members are dealt out, as many to each; their
+            form is `"vmap"`. Each device holds a copy of the data.
 
     Returns:
         The states after the runs and their histories, the members in front in both.
@@ -73,23 +69,23 @@ def train_many(
         >>> keys = jax.random.split(jax.random.key(0), 4)
         >>> states = jax.vmap(lambda key: fnet.train_state(net, "adam", key, (1,)))(keys)
         >>> x = jnp.linspace(-1, 1, 100).reshape(100, 1)
-        >>> states, history = fnet.train_many(
-        ...     net, states, (x, 3 * x), loss="mean_squared_error", epochs=3, batch_size=32
-        ... )
+        >>> task = fnet.supervised(net, "mean_squared_error")
+        >>> states, history = fnet.train_many(task, states, (x, 3 * x), epochs=3, batch_size=32)
         >>> history["loss"].shape
         (4, 3)
         >>> jax.vmap(lambda state: fnet.predict(net, state, x))(states).mean(axis=0).shape
         (100, 1)
     """
-    goal = objective(net, loss, metrics, record, every, compute_dtype)
     states, member = check_states(states)
-    form = check_form(form, mesh) if form is not None else fastest_form(states, mesh)
+    chosen = check_form(form, mesh) if form is not None else fastest_form(states, mesh)
     devices = Devices() if mesh is None else Devices(check_mesh(mesh))
     states = spread_members(states, devices)
-    everywhere = replace(goal, devices=devices)
-    arguments = check_run(everywhere, member, data, validation, epochs, batch_size)
-    states, history = run_many(goal, states, *arguments, shuffle, form)
-    return states, in_order(goal, validation, history)
+    program, *arguments = check_run(
+        task, member, data, validation, epochs, batch_size, record, record_every, devices
+    )
+    alone = replace(program, devices=Devices())  # a member has no mesh of its own
+    states, history = run_many(alone, states, *arguments, shuffle, chosen)
+    return states, in_order(program, validation, history)
 
 
 def check_states(states: TrainState) -> tuple[TrainState, TrainState]:
@@ -113,13 +109,7 @@ def vmapped(one: Callable[[TrainState], Any], states: TrainState) -> Any:
     return jax.vmap(one)(states)
 
 
-def unrolled(one: Callable[[TrainState], Any], states: TrainState) -> Any:
-    members = range(len(states.step))
-    results = [one(jax.tree.map(lambda leaf, i=i: leaf[i], states)) for i in members]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-
-
-FORMS: dict[str, Callable[..., Any]] = {"vmap": vmapped, "map": lax.map, "unrolled": unrolled}
+FORMS: dict[str, Callable[..., Any]] = {"vmap": vmapped, "map": lax.map}
 
 
 def check_form(form: str, mesh: Mesh | None) -> str:
@@ -141,9 +131,9 @@ def fastest_form(states: TrainState, mesh: Mesh | None = None) -> str:
     return "vmap" if cached or mesh is not None or jax.default_backend() != "cpu" else "map"
 
 
-@partial(jax.jit, static_argnames=("goal", "epochs", "batch_size", "shuffle", "form"))
+@partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle", "form"))
 def run_many(
-    goal: Objective,
+    program: Program,
     states: TrainState,
     data: Any,
     validation: Any,
@@ -153,6 +143,6 @@ def run_many(
     form: str,
 ) -> tuple[TrainState, History]:
     def one(state: TrainState) -> tuple[TrainState, History]:
-        return run(goal, state, data, validation, epochs, batch_size, shuffle)
+        return run(program, state, data, validation, epochs, batch_size, shuffle)
 
     return FORMS[form](one, states)

@@ -1,0 +1,97 @@
+"""The outputs of a model for any number of samples, a batch at a time in one compiled program."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from ..core.checks import check_batch_size
+from ..core.trees import Tree
+from ..data.batches import map_batches
+from ..distributed.sharding import Devices, devices_of
+from ..layers.base import Layer, as_layer
+from ..models.model import apply
+from .evaluate import BATCH_SIZE
+from .state import TrainState, params_and_state
+
+
+def predict(
+    net: Layer,
+    state: TrainState | Tree,
+    x: Any,
+    batch_size: int = BATCH_SIZE,
+    *,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
+) -> jax.Array:
+    """The model's output at inference for any number of samples, a batch at a time; pure.
+
+    Args:
+        net: the model.
+        state: a TrainState, or the parameters alone.
+        x: `(samples, *in_shape)`.
+        batch_size: samples computed at once.
+        mesh, shardings: the devices to compute on, as for `evaluate`.
+
+    Returns:
+        `(samples, *out_shape)`, on a mesh a copy on each device.
+
+    Raises:
+        ValueError: empty data, or features that do not match the parameters; a mesh or shardings
+            as for `train`.
+        TypeError: the parameters of another model; a mesh or shardings as for `train`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> net = fnet.sequential(fnet.dense(2), fnet.softmax)
+        >>> params = fnet.init(net, jax.random.key(0), (3,))
+        >>> fnet.predict(net, params, jnp.zeros((5, 3))).shape
+        (5, 2)
+    """
+    net, (params, model_state) = as_layer(net, "net"), params_and_state(state)
+    batch_size = check_batch_size(batch_size, x)
+    devices = devices_of(params, mesh, shardings)
+    there = devices.shard_state({"params": params, "model_state": model_state})
+    x = devices.replicate(jnp.asarray(x))
+    return outputs(net, there["params"], there["model_state"], x, batch_size, devices)
+
+
+def predict_classes(
+    net: Layer,
+    state: TrainState | Tree,
+    x: Any,
+    batch_size: int = BATCH_SIZE,
+    *,
+    mesh: Mesh | None = None,
+    shardings: Any = None,
+) -> jax.Array:
+    """The most probable class of each sample; for a single probability, whether it is above 0.5.
+
+    Args:
+        net, state, x, batch_size, mesh, shardings: as for `predict`.
+
+    Returns:
+        `(samples, ...)`, int32.
+
+    Raises:
+        ValueError, TypeError: as `predict`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> fnet.predict_classes(fnet.softmax, {}, jnp.array([[1.0, 2.0], [2.0, 1.0]]))
+        Array([1, 0], dtype=int32)
+    """
+    y = predict(net, state, x, batch_size, mesh=mesh, shardings=shardings)
+    return (y[..., 0] > 0.5).astype(int) if y.shape[-1] == 1 else y.argmax(-1)
+
+
+@partial(jax.jit, static_argnames=("net", "batch_size", "devices"))
+def outputs(
+    net: Layer, params: Tree, model_state: Tree, x: jax.Array, batch_size: int, devices: Devices
+) -> jax.Array:
+    def output(x: jax.Array) -> jax.Array:
+        return apply(net, params, devices.shard_batch(x), model_state)
+
+    return devices.replicate(map_batches(output, x, batch_size))

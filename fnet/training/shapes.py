@@ -1,0 +1,40 @@
+"""Shapes as values: what a check was made for, so that it is made once."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.trees import Tree
+
+Shapes = tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each leaf
+
+
+def shapes_of(tree: Tree) -> tuple[Shapes, Any]:
+    """The shapes and dtypes of the leaves, and the structure: equal for trees that look alike."""
+    leaves, structure = jax.tree.flatten(tree)
+    return tuple((np.shape(leaf), dtype_of(leaf)) for leaf in leaves), structure
+
+
+def dtype_of(leaf: Any) -> Any:
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
+    extended = jnp.issubdtype(dtype, jax.dtypes.extended)  # a typed key
+    return dtype if extended else jax.dtypes.canonicalize_dtype(dtype)
+
+
+def zeros_like(shapes: Shapes, structure: Any) -> Tree:
+    """The tree, as arrays that hold nothing, for `jax.eval_shape`."""
+    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*one) for one in shapes])
+
+
+def batch_like(data: Tree, batch_size: int) -> Tree:
+    """What a batch of the data looks like."""
+    return jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), dtype_of(array)), data
+    )
+
+
+def abstract(tree: Tree) -> Tree:
+    """The tree without its numbers."""
+    return zeros_like(*shapes_of(tree))
