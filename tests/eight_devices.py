@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from problems import LOSS, bits, images
+from problems import LOSS, bits, images, task
 
 import fnet
 
@@ -27,7 +27,7 @@ NET = fnet.sequential(
     fnet.softmax,
 )
 DATA, VALIDATION = images(75), images(20, seed=1)  # 5 steps an epoch, the last one of 11
-RUN = {"loss": LOSS, "epochs": 10, "batch_size": 16}
+RUN = {"epochs": 10, "batch_size": 16}
 MESHES = {(1,): ("data",), (2,): ("data",), (4,): ("data",), (8,): ("data",),
           (4, 2): ("data", "model")}  # fmt: skip
 
@@ -54,7 +54,7 @@ def spec(leaf) -> PartitionSpec:
 @pytest.fixture(scope="module")
 def alone():
     """The run without a mesh."""
-    return fnet.train(NET, begun(), DATA, **RUN)
+    return fnet.train(task(NET, metrics=()), begun(), DATA, **RUN)
 
 
 def test_there_are_eight_devices():
@@ -64,18 +64,18 @@ def test_there_are_eight_devices():
 @pytest.mark.parametrize("shape", MESHES)
 def test_fifty_steps_are_those_of_one_device(shape, alone, compilations):
     """With dropout, batch norm, adam, and a last batch that no number of devices divides."""
-    ours = fnet.train(NET, begun(), DATA, mesh=mesh_of(*shape), **RUN)
+    ours = fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh_of(*shape), **RUN)
     assert ours[0].step == 50
     assert ours[0].params["dense"]["kernel"].devices() == set(mesh_of(*shape).devices.flat)
     close(ours, alone)
     compilations.clear()
     rebuilt = jax.sharding.Mesh(mesh_of(*shape).devices, MESHES[shape])
-    fnet.train(NET, begun(), DATA, mesh=rebuilt, **RUN)
+    fnet.train(task(NET, metrics=()), begun(), DATA, mesh=rebuilt, **RUN)
     assert not compilations
 
 
 def test_wide_parameters_are_cut_and_the_rest_of_the_state_follows():
-    state, _ = fnet.train(NET, begun(), DATA, mesh=mesh_of(4, 2), **RUN)
+    state, _ = fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh_of(4, 2), **RUN)
     kernel, vector = PartitionSpec(None, "model"), PartitionSpec("model")
     for tree in (state.params, state.opt_state.mean, state.opt_state.mean_square):
         assert spec(tree["dense"]["kernel"]) == kernel
@@ -95,7 +95,9 @@ def by_input(net, params, mesh):
 def test_shardings_of_ones_own(as_tree, alone):
     mesh = mesh_of(4, 2)
     given = by_input(NET, begun().params, mesh) if as_tree else by_input
-    state, history = fnet.train(NET, begun(), DATA, mesh=mesh, shardings=given, **RUN)
+    state, history = fnet.train(
+        task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=given, **RUN
+    )
     assert state.opt_state.mean["dense"]["kernel"].addressable_shards[0].data.shape == (8, WIDE)
     close((state, history), alone)
 
@@ -109,10 +111,10 @@ def test_shardings_that_do_not_divide():
     cut = NamedSharding(mesh, PartitionSpec("model"))
     words = r"must cut each parameter into even parts, got .*'model'.* for 'dense_1/bias' of shape"
     with pytest.raises(ValueError, match=words):
-        fnet.train(NET, begun(), DATA, mesh=mesh, shardings=uneven, **RUN)
+        fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=uneven, **RUN)
     with pytest.raises(TypeError, match="must hold a NamedSharding of `mesh`.* 'batch_norm/bias'"):
         other = fnet.shardings(NET, begun().params, mesh_of(8))
-        fnet.train(NET, begun(), DATA, mesh=mesh, shardings=other, **RUN)
+        fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=other, **RUN)
 
 
 def test_a_run_saved_on_four_devices_goes_on_on_others(tmp_path):
@@ -120,37 +122,46 @@ def test_a_run_saved_on_four_devices_goes_on_on_others(tmp_path):
     for shape, epochs in {(4,): 2, (1,): 4, (8,): 6}.items():
         mesh = mesh_of(*shape)
         state, history = fnet.fit(
-            NET, begun(), data, callbacks=[folder], resume="auto", mesh=mesh, progress=False,
-            **RUN | {"epochs": epochs},
+            task(NET, metrics=()), begun(), data, callbacks=[folder], resume="auto", mesh=mesh,
+            progress=False, **RUN | {"epochs": epochs},
         )  # fmt: skip
         assert state.params["dense"]["kernel"].devices() == set(mesh.devices.flat)
-    close((state, history), fnet.train(NET, begun(), data, **RUN | {"epochs": 6}))
+    close((state, history), fnet.train(task(NET, metrics=()), begun(), data, **RUN | {"epochs": 6}))
     close(folder.latest(begun()), state)  # in the form of a state on one device
 
 
 def test_batches_of_the_host_and_validation():
     """An epoch of them, in the order in which the arrays are taken, its parameters cut."""
     batches = list(fnet.batches(DATA, RUN["batch_size"], key=begun().key))
-    options = {"loss": LOSS, "validation": VALIDATION, "progress": False}
-    state, history = fnet.fit(NET, begun(), batches, mesh=mesh_of(4, 2), **options)
+    options = {"validation": VALIDATION, "progress": False}
+    state, history = fnet.fit(
+        task(NET, metrics=()), begun(), batches, mesh=mesh_of(4, 2), **options
+    )
     assert spec(state.opt_state.mean["dense"]["kernel"]) == PartitionSpec(None, "model")
-    close((state, history), fnet.fit(NET, begun(), batches, **options))
+    close((state, history), fnet.fit(task(NET, metrics=()), begun(), batches, **options))
 
 
 def test_rows_from_the_disk(tmp_path, alone):
     np.save(tmp_path / "x.npy", DATA[0])
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
-    close(fnet.fit(NET, begun(), (x, DATA[1]), mesh=mesh_of(4), progress=False, **RUN), alone)
+    close(
+        fnet.fit(
+            task(NET, metrics=()), begun(), (x, DATA[1]), mesh=mesh_of(4), progress=False, **RUN
+        ),
+        alone,
+    )
 
 
 def test_evaluate_and_predict(alone):
     state, _ = alone
     x, _ = VALIDATION
-    goal = {"loss": LOSS, "metrics": ["accuracy"]}
-    expected = fnet.evaluate(NET, state, VALIDATION, **goal), fnet.predict(NET, state, x)
+    expected = (
+        fnet.evaluate(task(NET, metrics=()), state, VALIDATION),
+        fnet.predict(NET, state, x),
+    )
     mesh = mesh_of(4, 2)
     for given in (VALIDATION, jax.device_put(VALIDATION, jax.devices()[3])):
-        found = fnet.evaluate(NET, state, given, mesh=mesh, batch_size=16, **goal)
+        found = fnet.evaluate(task(NET, metrics=()), state, given, mesh=mesh, batch_size=16)
         assert found == pytest.approx(expected[0], rel=1e-5)
     output = fnet.predict(NET, state, x, 16, mesh=mesh)
     assert output.is_fully_replicated and output.devices() == set(mesh.devices.flat)
@@ -172,7 +183,7 @@ def test_the_batch_itself_is_split():
     net = fnet.sequential(watch, *NET.layers)
     state = fnet.train_state(net, "sgd", jax.random.key(0), (4, 4))
     seen.clear()
-    fnet.train(net, state, DATA, loss=LOSS, epochs=1, batch_size=16, mesh=mesh)
+    fnet.train(fnet.supervised(net, LOSS), state, DATA, epochs=1, batch_size=16, mesh=mesh)
     parts = {size: sharding.shard_shape((size, 4, 4))[0] for size, sharding in seen}
     assert parts == {16: 2, 11: 11}
 
@@ -181,22 +192,22 @@ def test_members_are_dealt_out():
     keys = jax.random.split(jax.random.key(0), 8)
     states = jax.vmap(lambda key: fnet.train_state(NET, "momentum", key, (4, 4)))(keys)
     data, run = tuple(array[:40] for array in DATA), RUN | {"epochs": 1}
-    expected = fnet.train_many(NET, states, data, form="vmap", **run)
-    many = fnet.train_many(NET, states, data, mesh=mesh_of(4, 2), **run)
+    expected = fnet.train_many(task(NET, metrics=()), states, data, form="vmap", **run)
+    many = fnet.train_many(task(NET, metrics=()), states, data, mesh=mesh_of(4, 2), **run)
     shards = many[0].params["dense"]["kernel"].addressable_shards
     assert {shard.data.shape for shard in shards} == {(2, 16, WIDE)}
     close(many, expected)
     six = jax.tree.map(lambda leaf: leaf[:6], states)
     with pytest.raises(ValueError, match="'data' divides, got 6 members and 4 parts"):
-        fnet.train_many(NET, six, data, mesh=mesh_of(4), **run)
+        fnet.train_many(task(NET, metrics=()), six, data, mesh=mesh_of(4), **run)
     with pytest.raises(ValueError, match="`form` must be 'vmap' on a mesh.*, got 'map'"):
-        fnet.train_many(NET, states, data, mesh=mesh_of(4), form="map", **run)
+        fnet.train_many(task(NET, metrics=()), states, data, mesh=mesh_of(4), form="map", **run)
 
 
 def test_another_learning_rate_on_a_mesh_compiles_nothing(compilations):
     for rate in (1e-3, 1e-2):
         state = dataclasses.replace(begun(), optimizer=fnet.adam(rate))
-        fnet.train(NET, state, DATA, mesh=mesh_of(4), **RUN)
+        fnet.train(task(NET, metrics=()), state, DATA, mesh=mesh_of(4), **RUN)
         if rate == 1e-3:
             compilations.clear()
     assert not compilations

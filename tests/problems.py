@@ -36,6 +36,10 @@ def classifier(units: int = 16) -> fnet.sequential:
     )
 
 
+def task(net=None, loss=LOSS, metrics=METRICS, **options) -> fnet.Task:
+    return fnet.supervised(net or classifier(), loss, metrics, **options)
+
+
 def images(size: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Three classes, told apart by which row of the image is bright."""
     random = np.random.default_rng(seed)
@@ -59,6 +63,8 @@ def bits(tree):
 
 def digest() -> str:
     """A hash of every bit that a short run leaves."""
-    state, history = fnet.train(classifier(), start(), images(), loss=LOSS, epochs=2, batch_size=8)
+    state, history = fnet.train(
+        fnet.supervised(classifier(), LOSS), start(), images(), epochs=2, batch_size=8
+    )
     leaves = jax.tree.leaves((bits(state), history))
     return hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in leaves)).hexdigest()

@@ -36,11 +36,17 @@ IMAGES, LABELS, NARROW, IDS, PAIRS = map(
 PROGRAM = fnet.load_exported(fnet.export(fnet.relu, {}, (3,)))
 MEMBERS = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), STATE)
 
-fit = partial(fnet.fit, progress=False)
-train = partial(fnet.train, epochs=1, batch_size=8)
-ALL = {"fit": fit, "train": train, "evaluate": fnet.evaluate}
-go = partial(fit, NET, STATE, (X, Y), loss=LOSS)
-many = partial(fnet.train_many, NET, epochs=1, batch_size=8, loss=LOSS)
+
+def run(function, net, *arguments, loss=LOSS, metrics=(), compute_dtype=None, **options):
+    task = fnet.supervised(net, loss, metrics, compute_dtype=compute_dtype)
+    return function(task, *arguments, **options)
+
+
+fit = partial(run, fnet.fit, progress=False)
+train = partial(run, fnet.train, epochs=1, batch_size=8)
+ALL = {"fit": fit, "train": train, "evaluate": partial(run, fnet.evaluate)}
+go = partial(fit, NET, STATE, (X, Y))
+many = partial(run, fnet.train_many, NET, epochs=1, batch_size=8)
 
 
 class Row(NamedTuple):
@@ -96,7 +102,7 @@ RUNS = [
     for name, data, loss, error, match in DATA_CASES
 ]
 RUNS += [
-    Row(f"{run}: {name}", partial(ALL[run], NET, state, (X, Y), loss=LOSS, metrics=metrics), *words)
+    Row(f"{run}: {name}", partial(ALL[run], NET, state, (X, Y), metrics=metrics), *words)
     for run in ALL
     for name, state, metrics, *words in [
         ("another model", OTHER, [], ValueError,
@@ -112,8 +118,8 @@ RUNS += [
     ]
 ]  # fmt: skip
 RUNS += [
-    Row(f"{function.func.__name__}: {argument}={value if np.isscalar(value) else name}",
-        partial(function, NET, STATE, (X, Y), loss=LOSS, **{argument: value}), ValueError, match)
+    Row(f"{function.args[0].__name__}: {argument}={value if np.isscalar(value) else name}",
+        partial(function, NET, STATE, (X, Y), **{argument: value}), ValueError, match)
     for function in (fit, train)
     for name, argument, value, match in [
         ("", "batch_size", 0, r"`batch_size` must be an integer of at least 1, got 0\."),
@@ -432,7 +438,7 @@ ROWS = [
     ),
     Row(
         "an exchanged optimizer",
-        lambda: train(NET, dataclasses.replace(STATE, optimizer=fnet.sgd(0.1)), (X, Y), loss=LOSS),
+        lambda: train(NET, dataclasses.replace(STATE, optimizer=fnet.sgd(0.1)), (X, Y)),
         TypeError,
         "^sgd: `opt_state` must be of type SGDState, got AdamState",
     ),
@@ -496,8 +502,8 @@ ROWS = [
     # Runs.
     *(
         Row(
-            f"{function.func.__name__}: no state",
-            partial(function, NET, STATE.params, (X, Y), loss=LOSS),
+            f"{function.args[0].__name__}: no state",
+            partial(function, NET, STATE.params, (X, Y)),
             TypeError,
             r"^`state` must be a TrainState, got a dict\. Make it with",
         )
@@ -514,7 +520,7 @@ ROWS = [
     ),
     Row(
         "a split that leaves nothing",
-        lambda: fit(NET, STATE, (X[:1], Y[:1]), loss=LOSS, validation_split=0.5),
+        lambda: fit(NET, STATE, (X[:1], Y[:1]), validation_split=0.5),
         ValueError,
         "must leave samples on both sides, got 0.5 of 1 samples",
     ),
@@ -526,7 +532,7 @@ ROWS = [
     ),
     Row(
         "inputs of NaN",
-        lambda: fit(FLOAT, OTHER, (WITH_NAN, Y), loss=LOSS),
+        lambda: fit(FLOAT, OTHER, (WITH_NAN, Y)),
         ValueError,
         r"^`x` of `data` must be finite, got nan at index \(2, 1, 1\), 1 of 800",
     ),
@@ -538,31 +544,31 @@ ROWS = [
     ),
     Row(
         "a generator for many epochs",
-        lambda: fit(NET, STATE, fnet.batches((X, Y), 8), loss=LOSS, epochs=2),
+        lambda: fit(NET, STATE, fnet.batches((X, Y), 8), epochs=2),
         ValueError,
         "must be an iterable that can be gone through 2 times, got a generator",
     ),
     Row(
         "no batches",
-        lambda: fit(NET, STATE, iter([]), loss=LOSS),
+        lambda: fit(NET, STATE, iter([])),
         ValueError,
         "^`data` must give at least one batch an epoch, got none",
     ),
     Row(
         "a split of batches",
-        lambda: fit(NET, STATE, [(X, Y)], loss=LOSS, validation_split=0.2),
+        lambda: fit(NET, STATE, [(X, Y)], validation_split=0.2),
         ValueError,
         "^`validation_split` must be 0 without arrays to split, got 0.2",
     ),
     Row(
         "samples for batches",
-        lambda: fit(NET, STATE, list(zip(X, Y, strict=True)), loss=LOSS),
+        lambda: fit(NET, STATE, list(zip(X, Y, strict=True))),
         ValueError,
         "^`data` must give batches where it is an iterable, got one sample in place of batch 1",
     ),
     Row(
         "a bad batch",
-        lambda: fit(NET, STATE, [(X, Y[1:])], loss=LOSS),
+        lambda: fit(NET, STATE, [(X, Y[1:])]),
         ValueError,
         "^batch 1 of `data` must hold as many labels",
     ),
@@ -570,7 +576,10 @@ ROWS = [
         "a series as a word", partial(go, record="loss"), TypeError, "^`record` must be a list, got"
     ),
     Row(
-        "a series of none", partial(go, record=["loss"], every=0), ValueError, "^`every` must be an"
+        "a series of none",
+        partial(go, record=["loss"], record_every=0),
+        ValueError,
+        "^`record_every` must be an",
     ),
     Row(
         "a dtype of integers",
@@ -597,13 +606,22 @@ ROWS = [
         "patience below zero", lambda: fnet.early_stopping(patience=-1), ValueError, "^`patience` m"
     ),
     Row(
-        "classes to weigh", partial(go, class_weight={7: 1.0}), ValueError, "`class_weight` .*must"
+        "classes to weight",
+        lambda: fnet.class_weights(Y, {7: 1.0}),
+        ValueError,
+        r"^`weights` must name classes of `y`, in \[0, 3\), got \[7\]",
     ),
     Row(
         "one state for many",
         lambda: many(STATE, (X, Y)),
         ValueError,
         "^`states` must have the members",
+    ),
+    Row(
+        "a model for a task",
+        lambda: fnet.train(NET, STATE, (X, Y), epochs=1, batch_size=8),
+        TypeError,
+        r"^`task` must be a task, got sequential\(.*Make one of a model: fnet.supervised",
     ),
     Row("a form", lambda: many(MEMBERS, (X, Y), form="pmap"), ValueError, "^`form` must be one of"),
     Row(
@@ -752,9 +770,9 @@ def test_no_row_stands_for_two():
 
 
 def test_labels_are_refused_under_jit_only_where_they_are_known():
-    def run(y):
-        return train(NET, STATE, (X, y), loss=LOSS)[1]["loss"]
+    def loss(y):
+        return train(NET, STATE, (X, y))[1]["loss"]
 
     with pytest.raises(ValueError, match="`y` must hold labels in"):
-        jax.jit(lambda: run(Y + 1))()
-    jax.jit(run)(Y)
+        jax.jit(lambda: loss(Y + 1))()
+    jax.jit(loss)(Y)

@@ -9,12 +9,12 @@ import chex
 import jax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from problems import LOSS, bits, classifier, images, start
+from problems import LOSS, bits, classifier, images, start, task
 
 import fnet
 
 DATA = images(50)
-RUN = {"loss": LOSS, "epochs": 2, "batch_size": 8}
+RUN = {"epochs": 2, "batch_size": 8}
 MESH = jax.sharding.Mesh(jax.devices()[:1], ("data",))
 
 
@@ -30,7 +30,7 @@ def test_on_eight_devices():
 
 def test_a_mesh_of_one_device_changes_no_bit():
     without, on_it = (
-        fnet.train(classifier(), start(), DATA, mesh=mesh, **RUN) for mesh in (None, MESH)
+        fnet.train(task(metrics=()), start(), DATA, mesh=mesh, **RUN) for mesh in (None, MESH)
     )
     chex.assert_trees_all_equal(bits(without), bits(on_it))
 
@@ -46,7 +46,7 @@ CASES = {
         r"`mesh` must have an axis 'data', over which batches lie, got axes \('batch',\)\.",
     ),
     "shardings alone": (
-        {"shardings": fnet.shardings}, ValueError, "`shardings` must come with `mesh`",
+        {"shardings": layout()}, ValueError, "`shardings` must come with `mesh`",
     ),
     "another tree": (
         {"mesh": MESH, "shardings": {"dense": layout()["dense"]}}, TypeError,
@@ -70,9 +70,9 @@ def test_refused_before_anything_is_compiled(arguments, error, words, compilatio
     x, _ = DATA
     compilations.clear()
     for call in (
-        lambda: fnet.train(classifier(), state, DATA, **RUN, **arguments),
-        lambda: fnet.fit(classifier(), state, DATA, progress=False, **RUN, **arguments),
-        lambda: fnet.evaluate(classifier(), state, DATA, loss=LOSS, **arguments),
+        lambda: fnet.train(task(metrics=()), state, DATA, **RUN, **arguments),
+        lambda: fnet.fit(task(metrics=()), state, DATA, progress=False, **RUN, **arguments),
+        lambda: fnet.evaluate(fnet.supervised(classifier(), LOSS), state, DATA, **arguments),
         lambda: fnet.predict(classifier(), state, x, **arguments),
     ):
         with pytest.raises(error, match=words):

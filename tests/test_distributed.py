@@ -12,7 +12,7 @@ import chex
 import jax
 import numpy as np
 import pytest
-from problems import classifier, images, start
+from problems import images, start, task
 from test_resuming import DATA, RUN, begun, equal
 
 import fnet
@@ -75,7 +75,7 @@ checkpoints = fnet.OrbaxCheckpoints({directory!r})
 list(batches.epoch(0))
 print("rows", *sorted(x.read))
 options = RUN | {{"validation": None, "mesh": mesh, "callbacks": [checkpoints]}}
-state, history = fnet.fit(classifier(), simple(), batches, **options)
+state, history = fnet.fit(task(), simple(), batches, **options)
 assert not checkpoints.latest(state).params["dense"]["kernel"].is_fully_addressable
 """
 
@@ -88,7 +88,7 @@ def test_two_processes_train_what_one_does(request, tmp_path):
         set(map(int, re.search(r"rows ([\d ]+)\n", output)[1].split())) for _, output, _ in results
     ]
     assert rows[0] | rows[1] == set(range(50)) and not rows[0] & rows[1]
-    expected, _ = fnet.fit(classifier(), simple(), DATA, **RUN | {"validation": None})
+    expected, _ = fnet.fit(task(), simple(), DATA, **RUN | {"validation": None})
     found, history = fnet.OrbaxCheckpoints(tmp_path).read_latest(simple())
     chex.assert_trees_all_close(found.params, expected.params, rtol=0, atol=1e-5)
     chex.assert_shape(history["history"]["loss"], (3,))
@@ -108,10 +108,10 @@ def test_batches_of_one_process_are_those_of_batches(size):
 def test_a_run_over_host_batches_goes_on_in_its_order(tmp_path):
     mesh, key = jax.make_mesh((1,), ("data",)), begun().key
     batches = fnet.host_batches(DATA, 8, mesh, key=key)
-    whole = fnet.fit(classifier(), begun(), batches, **RUN)
+    whole = fnet.fit(task(), begun(), batches, **RUN)
     options = {"callbacks": [fnet.Checkpoints(tmp_path)], "resume": "auto"}
-    fnet.fit(classifier(), begun(), batches, **options, **RUN | {"epochs": 1})
-    equal(fnet.fit(classifier(), begun(), batches, **options, **RUN), whole)
+    fnet.fit(task(), begun(), batches, **options, **RUN | {"epochs": 1})
+    equal(fnet.fit(task(), begun(), batches, **options, **RUN), whole)
 
 
 def test_bad_arguments():
@@ -129,7 +129,7 @@ def test_labels_that_are_no_class_are_refused():
     bad = np.where(np.arange(len(y)) == 20, 3, y)
     batches = fnet.host_batches((x, bad), 8, jax.make_mesh((1,), ("data",)))
     with pytest.raises(ValueError, match=r"`y` must hold labels in \[0, 3\), got \d to 3"):
-        fnet.fit(classifier(), begun(), batches, **RUN)
+        fnet.fit(task(), begun(), batches, **RUN)
 
 
 @pytest.mark.soak

@@ -122,12 +122,14 @@ def test_what_is_saved_comes_back_bit_for_bit_and_compiles_nothing_anew(name, pa
 def test_a_run_goes_on_from_its_file_bit_for_bit(path):
     x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     net = fnet.sequential(fnet.dropout(0.2), fnet.dense(1))
-    run = {"loss": "mean_squared_error", "batch_size": 8, "epochs": 2}
-    halfway, _ = fnet.train(net, small(net=net), (x, x[:, :1]), **run)
+    run = {"batch_size": 8, "epochs": 2}
+    halfway, _ = fnet.train(
+        fnet.supervised(net, "mean_squared_error"), small(net=net), (x, x[:, :1]), **run
+    )
     fnet.save(path, halfway)
     resumed = fnet.load(path, like=small(net=net, key=jax.random.key(1)))
-    one, _ = fnet.train(net, halfway, (x, x[:, :1]), **run)
-    other, _ = fnet.train(net, resumed, (x, x[:, :1]), **run)
+    one, _ = fnet.train(fnet.supervised(net, "mean_squared_error"), halfway, (x, x[:, :1]), **run)
+    other, _ = fnet.train(fnet.supervised(net, "mean_squared_error"), resumed, (x, x[:, :1]), **run)
     chex.assert_trees_all_equal(bits(one), bits(other))
     assert int(other.step) == 12
 

@@ -14,11 +14,11 @@ import grain
 import jax
 import numpy as np
 import pytest
-from problems import LOSS, METRICS, bits, classifier, images, start
+from problems import LOSS, METRICS, bits, classifier, images, start, task
 
 import fnet
 
-RUN = {"loss": LOSS, "metrics": METRICS, "batch_size": 8, "progress": False}
+RUN = {"batch_size": 8, "progress": False}
 DATA = images(50)
 
 
@@ -27,17 +27,21 @@ def equal(a, b) -> None:
 
 
 def test_learns():
-    state, history = fnet.fit(classifier(), start(), DATA, epochs=30, **RUN)
+    state, history = fnet.fit(task(), start(), DATA, epochs=30, **RUN)
     assert history["accuracy"][-1] > 0.9
-    logs = fnet.evaluate(classifier(), state, images(100, seed=1), loss=LOSS, metrics=METRICS)
+    logs = fnet.evaluate(
+        fnet.supervised(classifier(), LOSS, METRICS),
+        state,
+        images(100, seed=1),
+    )
     assert logs["accuracy"] > 0.9
 
 
 def test_validation_split_is_the_last_fraction_before_shuffling():
     x, y = DATA
-    split = fnet.fit(classifier(), start(), DATA, epochs=2, validation_split=0.2, **RUN)
+    split = fnet.fit(task(), start(), DATA, epochs=2, validation_split=0.2, **RUN)
     given = fnet.fit(
-        classifier(), start(), (x[:40], y[:40]), epochs=2, validation=(x[40:], y[40:]), **RUN
+        task(), start(), (x[:40], y[:40]), epochs=2, validation=(x[40:], y[40:]), **RUN
     )
     equal(split, given)
     assert list(split[1]) == ["loss", "accuracy", "val_loss", "val_accuracy"]
@@ -53,13 +57,13 @@ def test_validation_split_is_the_last_fraction_before_shuffling():
 )
 def test_an_iterable_of_batches_is_the_same_run_as_arrays_in_order(batches):
     equal(
-        fnet.fit(classifier(), start(), batches, epochs=2, **RUN),
-        fnet.fit(classifier(), start(), DATA, epochs=2, shuffle=False, **RUN),
+        fnet.fit(task(), start(), batches, epochs=2, **RUN),
+        fnet.fit(task(), start(), DATA, epochs=2, shuffle=False, **RUN),
     )
 
 
 def test_a_generator_of_batches_is_one_epoch():
-    state, history = fnet.fit(classifier(), start(), fnet.batches(DATA, 8), epochs=1, **RUN)
+    state, history = fnet.fit(task(), start(), fnet.batches(DATA, 8), epochs=1, **RUN)
     assert state.step == 7
     chex.assert_shape(history["loss"], (1,))
 
@@ -67,13 +71,13 @@ def test_a_generator_of_batches_is_one_epoch():
 def test_callbacks_see_every_epoch_and_may_keep_the_state():
     seen = []
     state, history = fnet.fit(
-        classifier(), start(), DATA, epochs=3, callbacks=[lambda *args: seen.append(args)], **RUN
+        task(), start(), DATA, epochs=3, callbacks=[lambda *args: seen.append(args)], **RUN
     )
     assert [epoch for epoch, _, _ in seen] == [0, 1, 2]
     assert [int(kept.step) for _, kept, _ in seen] == [7, 14, 21]
     assert [logs["loss"] for _, _, logs in seen] == history["loss"].tolist()
     equal(seen[-1][1], state)
-    equal(seen[0][1], fnet.fit(classifier(), start(), DATA, epochs=1, **RUN)[0])
+    equal(seen[0][1], fnet.fit(task(), start(), DATA, epochs=1, **RUN)[0])
 
 
 def test_stop_ends_the_run_after_every_callback_was_called():
@@ -83,7 +87,7 @@ def test_stop_ends_the_run_after_every_callback_was_called():
         return fnet.STOP if epoch == 1 else None
 
     _, history = fnet.fit(
-        classifier(), start(), DATA, epochs=5,
+        task(), start(), DATA, epochs=5,
         callbacks=[stop, lambda epoch, state, logs: called.append(epoch)], **RUN,
     )  # fmt: skip
     chex.assert_shape(history["loss"], (2,))
@@ -94,8 +98,13 @@ def test_stop_ends_the_run_after_every_callback_was_called():
     ("monitor", "values", "patience", "epochs"),
     [
         ("val_loss", [3, 2, 2.5, 1, 0], 0, 3),
-        ("val_loss", [3, 2, 2.5, 1, 0], 1, 5),
-        ("val_loss", [3, 4, 4, 4, 4], 2, 4),
+        ("val_loss", [3, 2, 2.5, 1, 0], 1, 3),
+        ("val_loss", [3, 2, 2.5, 1, 0], 2, 5),
+        ("val_loss", [3, 4, 4, 4, 4], 3, 4),
+        ("val_huber", [3, 2, 1, 0.5, 0.4], 1, 5),
+        ("val_kl_divergence", [3, 2, 1, 0.5, 0.4], 1, 5),
+        ("val_binary_crossentropy", [3, 2, 1, 0.5, 0.4], 1, 5),
+        ("val_top_3_accuracy", [0.1, 0.2, 0.3, 0.4, 0.4], 1, 5),
         ("val_accuracy", [0.1, 0.2, 0.2, 0.3, 0.4], 0, 3),
         ("mean_absolute_error", [3, 2, 1, 1, 0], 0, 4),
         ("loss", [float("nan"), float("nan"), 1, 1, 1], 1, 2),
@@ -108,13 +117,23 @@ def test_early_stopping(monitor, values, patience, epochs):
         assert (done[0] + 1 if done else len(values)) == epochs
 
 
+def test_early_stopping_in_a_direction_of_the_users():
+    losses = [3.0, 2.0, 1.0]
+    for mode, stopped in {"min": [], "max": [1]}.items():
+        stop = fnet.early_stopping("val_energy", patience=1, mode=mode)
+        calls = [stop(epoch, None, {"val_energy": loss}) for epoch, loss in enumerate(losses)]
+        assert [i for i, call in enumerate(calls[:2]) if call is fnet.STOP] == stopped
+    with pytest.raises(ValueError, match="`mode` must say whether 'val_energy' improves downw"):
+        fnet.early_stopping("val_energy")(0, None, {"val_energy": 1.0})
+
+
 def test_early_stopping_names_what_it_can_monitor():
     with pytest.raises(ValueError, match="`monitor` must be one of 'loss', got 'val_loss'"):
         fnet.early_stopping()(0, None, {"loss": 1.0})
 
 
 def test_a_plain_line_an_epoch_where_there_is_no_terminal(capsys):
-    fnet.fit(classifier(), start(), DATA, epochs=2, **RUN | {"progress": True})
+    fnet.fit(task(), start(), DATA, epochs=2, **RUN | {"progress": True})
     lines = capsys.readouterr().out.splitlines()
     for number, line in enumerate(lines, 1):
         assert re.fullmatch(rf"epoch {number}/2: \d+\.\d s, loss \d\.\d{{4}}, accuracy .*", line)
@@ -122,14 +141,14 @@ def test_a_plain_line_an_epoch_where_there_is_no_terminal(capsys):
 
 
 def test_nothing_is_shown_without_progress(capfd):
-    fnet.fit(classifier(), start(), DATA, epochs=1, **RUN)
+    fnet.fit(task(), start(), DATA, epochs=1, **RUN)
     assert capfd.readouterr() == ("", "")
 
 
 ON_A_TERMINAL = """
 import sys; sys.path.insert(0, {tests!r})
 from problems import *
-fnet.fit(classifier(), start(), images(), loss=LOSS, metrics=METRICS, epochs=2, batch_size=8)
+fnet.fit(task(), start(), images(), epochs=2, batch_size=8)
 """
 
 
@@ -157,9 +176,9 @@ def interrupt_at(step):
 
 def test_ctrl_c_within_an_epoch_keeps_the_steps_done(capsys):
     state, history = fnet.fit(
-        classifier(), start(), interrupt_at(3), epochs=1, **RUN | {"progress": True}
+        task(), start(), interrupt_at(3), epochs=1, **RUN | {"progress": True}
     )
-    expected, step = start(), jax.jit(fnet.train_step(classifier(), LOSS, METRICS))
+    expected, step = start(), jax.jit(fnet.train_step(fnet.supervised(classifier(), LOSS, METRICS)))
     for _, batch in zip(range(3), fnet.batches(DATA, 8), strict=False):
         expected, _ = step(expected, batch)
     equal(state, expected)
@@ -175,8 +194,8 @@ def test_ctrl_c_between_epochs_keeps_the_epochs_done():
         if epoch == 1:
             signal.raise_signal(signal.SIGINT)
 
-    state, history = fnet.fit(classifier(), start(), DATA, epochs=5, callbacks=[interrupt], **RUN)
-    equal((state, history), fnet.fit(classifier(), start(), DATA, epochs=2, **RUN))
+    state, history = fnet.fit(task(), start(), DATA, epochs=5, callbacks=[interrupt], **RUN)
+    equal((state, history), fnet.fit(task(), start(), DATA, epochs=2, **RUN))
 
 
 def test_a_second_ctrl_c_raises():
@@ -185,24 +204,24 @@ def test_a_second_ctrl_c_raises():
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        fnet.fit(classifier(), start(), DATA, epochs=5, callbacks=[interrupt], **RUN)
+        fnet.fit(task(), start(), DATA, epochs=5, callbacks=[interrupt], **RUN)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_runs_outside_of_the_main_thread():
     done = []
     thread = threading.Thread(
-        target=lambda: done.append(fnet.fit(classifier(), start(), DATA, epochs=1, **RUN))
+        target=lambda: done.append(fnet.fit(task(), start(), DATA, epochs=1, **RUN))
     )
     thread.start()
     thread.join()
-    equal(done[0], fnet.fit(classifier(), start(), DATA, epochs=1, **RUN))
+    equal(done[0], fnet.fit(task(), start(), DATA, epochs=1, **RUN))
 
 
 def test_true_sgd_and_full_batch_are_batch_sizes():
-    sgd, _ = fnet.fit(classifier(), start(), DATA, epochs=1, **RUN | {"batch_size": 1})
-    full, _ = fnet.fit(classifier(), start(), DATA, epochs=1, **RUN | {"batch_size": None})
-    larger, _ = fnet.fit(classifier(), start(), DATA, epochs=1, **RUN | {"batch_size": 999})
+    sgd, _ = fnet.fit(task(), start(), DATA, epochs=1, **RUN | {"batch_size": 1})
+    full, _ = fnet.fit(task(), start(), DATA, epochs=1, **RUN | {"batch_size": None})
+    larger, _ = fnet.fit(task(), start(), DATA, epochs=1, **RUN | {"batch_size": 999})
     assert sgd.step == 50
     assert full.step == 1
     equal(full, larger)
@@ -213,11 +232,10 @@ def test_dense_labels_and_lists_are_taken_too():
     one_hot = np.eye(3, dtype=np.float32)[y]
     begun = start(optimizer="sgd")
     dense, _ = fnet.fit(
-        classifier(), begun, (x, one_hot), epochs=1, loss="categorical_crossentropy",
+        task(loss="categorical_crossentropy", metrics=()), begun, (x, one_hot), epochs=1,
         batch_size=8, progress=False,
     )  # fmt: skip
     sparse, _ = fnet.fit(
-        classifier(), begun, (x.tolist(), y.tolist()), epochs=1, loss=LOSS, batch_size=8,
-        progress=False,
+        task(metrics=()), begun, (x.tolist(), y.tolist()), epochs=1, batch_size=8, progress=False,
     )  # fmt: skip
     chex.assert_trees_all_close(bits(dense), bits(sparse), rtol=1e-5, atol=1e-6)

@@ -215,7 +215,7 @@ def gradients(net, name, **keywords):
     def one_row(x, y):
         params = {"dense": {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}}
         state = fnet.train_state(net, fnet.momentum(), jax.random.key(0), (3,))
-        state, logs = fnet.train_step(net, loss)(
+        state, logs = fnet.train_step(fnet.supervised(net, loss))(
             dataclasses.replace(state, params=params), (x[None], y[None])
         )
         return logs["loss"], state.opt_state.velocity["dense"]["bias"]
@@ -285,7 +285,9 @@ def test_metrics_see_what_the_activation_gives(key):
     net = fnet.sequential(fnet.dense(1, use_bias=False), fnet.sigmoid)
     state = fnet.train_state(net, "sgd", key, (1,))
     state = dataclasses.replace(state, params={"dense": {"kernel": jnp.ones((1, 1))}})
-    step = fnet.train_step(net, "binary_crossentropy", ["binary_accuracy", "mean_absolute_error"])
+    step = fnet.train_step(
+        fnet.supervised(net, "binary_crossentropy", ["binary_accuracy", "mean_absolute_error"])
+    )
     _, logs = jax.jit(step)(state, (jnp.full((2, 1), 0.1), jnp.ones((2, 1))))
     assert logs["binary_accuracy"] == 1  # a logit of 0.1 is a probability of 0.525
     np.testing.assert_allclose(logs["mean_absolute_error"], 1 - 0.52498, rtol=1e-4)
@@ -473,20 +475,20 @@ ERRORS = [
         "confusion_matrix: `num_classes` must be given under jit, got None. Pass",
     ),
     (
-        lambda: fnet.train_step(NET, "mse"),
+        lambda: fnet.train_step(fnet.supervised(NET, "mse")),
         ValueError,
         "`loss` must be a function or one of 'binary_crossentropy', 'categorical_crossentropy', "
         "'huber', 'kl_divergence', 'mean_absolute_error', 'mean_squared_error', "
         "'sparse_categorical_crossentropy', got 'mse'. Check the spelling",
     ),
     (
-        lambda: fnet.train_step(NET, "huber", ["acc"]),
+        lambda: fnet.train_step(fnet.supervised(NET, "huber", ["acc"])),
         ValueError,
         "`metrics` must be a function or one of 'accuracy', 'binary_accuracy', "
         "'mean_absolute_error', 'mean_squared_error', got 'acc'. Check the spelling",
     ),
     (
-        lambda: fnet.train_step(NET, None),
+        lambda: fnet.train_step(fnet.supervised(NET, None)),
         TypeError,
         "`loss` must be a function or one of 'binary_crossentropy', ",
     ),

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import LOSS, METRICS, bits, classifier, enable_x64, images, start
+from problems import LOSS, bits, classifier, enable_x64, images, start, task
 
 import fnet
 from fnet.training.scan import loop, scan, segment_size
 from fnet.training.train_many import CACHED, FORMS, fastest_form
 
 DATA, VALIDATION = images(50), images(20, seed=1)
-RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8, "validation": VALIDATION}
+RUN = {"epochs": 2, "batch_size": 8, "validation": VALIDATION}
 
 
 def member(tree, i):
@@ -31,14 +31,12 @@ def ensemble():
 def singles(ensemble):
     """Four runs of `train`, with dropout, batch norm and a ragged last batch."""
     run = {"record": ["loss", "grad_norm"], **RUN}
-    return [fnet.train(classifier(), member(ensemble, i), DATA, **run) for i in range(4)]
+    return [fnet.train(task(), member(ensemble, i), DATA, **run) for i in range(4)]
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_what_single_runs_give(form, ensemble, singles):
-    many = fnet.train_many(
-        classifier(), ensemble, DATA, record=["loss", "grad_norm"], form=form, **RUN
-    )
+    many = fnet.train_many(task(), ensemble, DATA, record=["loss", "grad_norm"], form=form, **RUN)
     chex.assert_shape(many[1]["loss"], (4, 2))
     chex.assert_shape(many[1]["record"]["step"], (4, 14))
     for i, single in enumerate(singles):
@@ -48,7 +46,7 @@ def test_every_form_gives_what_single_runs_give(form, ensemble, singles):
 
 
 def test_vmap_of_train_itself_gives_it_too(ensemble, singles):
-    many = jax.vmap(lambda state: fnet.train(classifier(), state, DATA, **RUN)[0])(ensemble)
+    many = jax.vmap(lambda state: fnet.train(task(), state, DATA, **RUN)[0])(ensemble)
     for i, (single, _) in enumerate(singles):
         chex.assert_trees_all_close(bits(member(many, i)), bits(single), rtol=1e-5, atol=1e-5)
 
@@ -73,7 +71,7 @@ def test_the_form_is_chosen_by_the_size_of_all_members():
 def test_another_sweep_of_the_same_size_compiles_nothing(ensemble, compilations):
     for rate in (0.1, 0.2):
         states = dataclasses.replace(ensemble, optimizer=fnet.momentum(np.full(4, rate)))
-        fnet.train_many(classifier(), states, DATA, **RUN)
+        fnet.train_many(task(), states, DATA, **RUN)
         if rate == 0.1:
             compilations.clear()
     assert not compilations
@@ -107,7 +105,7 @@ class TestGrid:
         optimizer = fnet.momentum(fnet.cosine(0.1, 10))
         states = fnet.grid(beta=[0.5, 0.9]).states(classifier(), optimizer, (4, 4))
         _, history = fnet.train_many(
-            classifier(), states, DATA, record=["learning_rate"], form="map", **RUN
+            task(), states, DATA, record=["learning_rate"], form="map", **RUN
         )
         rates = history["record"]["learning_rate"]
         chex.assert_trees_all_close(rates[0], fnet.cosine(0.1, 10)(np.arange(14.0)), rtol=1e-5)
@@ -171,13 +169,13 @@ BAD = {
     "one member": (
         ValueError,
         r"the members as the first axis of every leaf",
-        lambda: fnet.train_many(classifier(), start(), DATA, **RUN),
+        lambda: fnet.train_many(task(), start(), DATA, **RUN),
     ),
     "an unknown form": (
         ValueError,
-        "`form` must be one of 'vmap', 'map', 'unrolled', got 'pmap'",
+        "`form` must be one of 'vmap', 'map', got 'pmap'",
         lambda: fnet.train_many(
-            classifier(), fnet.grid(seed=[0]).states(classifier(), "sgd", (4, 4)), DATA,
+            task(), fnet.grid(seed=[0]).states(classifier(), "sgd", (4, 4)), DATA,
             form="pmap", **RUN,
         ),
     ),
@@ -185,17 +183,17 @@ BAD = {
         ValueError,
         "`record` must name series of this run, got 'gradient'. There are 'loss', 'accuracy', "
         "'step', 'grad_norm'",
-        lambda: fnet.train(classifier(), start(), DATA, record=["gradient"], **RUN),
+        lambda: fnet.train(task(), start(), DATA, record=["gradient"], **RUN),
     ),
     "a series as a word": (
         TypeError,
         r"`record` must be a list, got 'loss'. Write \['loss'\]",
-        lambda: fnet.fit(classifier(), start(), DATA, record="loss", **RUN),
+        lambda: fnet.fit(task(), start(), DATA, record="loss", **RUN),
     ),
     "every step of none": (
         ValueError,
-        "`every` must be an integer of at least 1, got 0",
-        lambda: fnet.train(classifier(), start(), DATA, record=["loss"], every=0, **RUN),
+        "`record_every` must be an integer of at least 1, got 0",
+        lambda: fnet.train(task(), start(), DATA, record=["loss"], record_every=0, **RUN),
     ),
 }  # fmt: skip
 
@@ -210,7 +208,7 @@ def test_bad_input(case):
 def test_members_of_different_numbers_are_named(ensemble):
     states = dataclasses.replace(ensemble, optimizer=fnet.momentum(np.full(3, 0.1)))
     with pytest.raises(ValueError, match=r"got \(4,\) in step, \(3,\) in optimizer"):
-        fnet.train_many(classifier(), states, DATA, **RUN)
+        fnet.train_many(task(), states, DATA, **RUN)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 12, 16, 36, 37, 41, 100, 101])
@@ -265,7 +263,7 @@ def test_hypergradients_are_central_differences(optimizer):
             swept = dataclasses.replace(state, optimizer=jax.tree.unflatten(tree, leaves))
             swept = dataclasses.replace(swept, opt_state=swept.optimizer.init(state.params))
             _, history = fnet.train(
-                net, swept, data, loss=LOSS, epochs=2, batch_size=5, validation=data
+                fnet.supervised(net, LOSS), swept, data, epochs=2, batch_size=5, validation=data
             )
             return history["val_loss"][-1]
 
@@ -286,7 +284,9 @@ def test_the_memory_of_a_derivative_grows_with_the_root_of_the_steps():
 
         def loss(optimizer):
             swept = dataclasses.replace(state, optimizer=optimizer)
-            _, history = fnet.train(net, swept, (x, y), loss=LOSS, epochs=epochs, batch_size=1)
+            _, history = fnet.train(
+                fnet.supervised(net, LOSS), swept, (x, y), epochs=epochs, batch_size=1
+            )
             return history["loss"][-1]
 
         program = jax.jit(jax.grad(loss)).lower(state.optimizer).compile()

@@ -19,9 +19,15 @@ def test_five_epochs_reach_the_headline():
     )
     loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
     state = fnet.train_state(net, "rmsprop", jax.random.key(0), (28, 28))
-    state, _ = fnet.fit(net, state, train, loss=loss, epochs=5, batch_size=128, progress=False)
+    state, _ = fnet.fit(
+        fnet.supervised(net, loss), state, train, epochs=5, batch_size=128, progress=False
+    )
     accuracies = [
-        fnet.evaluate(net, state, data, loss=loss, metrics=metrics)["accuracy"]
+        fnet.evaluate(
+            fnet.supervised(net, loss, metrics),
+            state,
+            data,
+        )["accuracy"]
         for data in (train, test)
     ]
     print("training and test accuracy", accuracies)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import bits, classifier, enable_x64, start
+from problems import bits, classifier, enable_x64, start, task
 from test_resuming import DATA, RUN, Signalling, begun, equal
 
 import fnet
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture(scope="module")
 def whole():
-    return fnet.fit(classifier(), begun(), DATA, **RUN)
+    return fnet.fit(task(), begun(), DATA, **RUN)
 
 
 def fit(checkpoints, data=DATA, **options):
-    return fnet.fit(classifier(), begun(), data, callbacks=[checkpoints], **RUN | options)
+    return fnet.fit(task(), begun(), data, callbacks=[checkpoints], **RUN | options)
 
 
 @pytest.mark.parametrize("form", ["arrays", "batches"])
@@ -44,7 +44,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_the_whole_one(form, every, ste
     if form == "arrays":
         equal((again, history), whole)
     else:
-        equal((again, history), fnet.fit(classifier(), begun(), data, **RUN))
+        equal((again, history), fnet.fit(task(), begun(), data, **RUN))
     assert checkpoints.steps()[-1] == 21
 
 
@@ -213,9 +213,7 @@ def test_a_folder_has_one_writer(tmp_path):
             fnet.OrbaxCheckpoints(tmp_path)(epoch, state)
         return fnet.STOP
 
-    fnet.fit(
-        classifier(), begun(), DATA, callbacks=[fnet.OrbaxCheckpoints(tmp_path), second], **RUN
-    )
+    fnet.fit(task(), begun(), DATA, callbacks=[fnet.OrbaxCheckpoints(tmp_path), second], **RUN)
 
 
 def test_a_disk_that_fails_ends_nothing(tmp_path):
@@ -234,7 +232,7 @@ def test_a_disk_that_fails_ends_nothing(tmp_path):
     checkpoints = Limited(tmp_path)
     words = r"could not be written, and training goes on: .*step-7` must be written as a whole"
     with pytest.warns(RuntimeWarning, match=words):
-        state, _ = fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], **RUN)
+        state, _ = fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], **RUN)
     assert state.step == 21
     assert checkpoints.steps() == [14, 21]
 

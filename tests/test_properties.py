@@ -111,7 +111,11 @@ def check_laws(problem):
 
     chex.assert_shape(fnet.predict(net, state, x), (BATCH, *out_shape))
     trained, history = fnet.train(
-        net, state, (x, y), loss="mean_squared_error", epochs=1, batch_size=BATCH // STEPS
+        fnet.supervised(net, "mean_squared_error"),
+        state,
+        (x, y),
+        epochs=1,
+        batch_size=BATCH // STEPS,
     )
     assert int(trained.step) == STEPS and history["loss"].shape == (1,)
     chex.assert_trees_all_equal(bits(state), before)

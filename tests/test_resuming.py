@@ -8,7 +8,7 @@ import sys
 
 import chex
 import pytest
-from problems import LOSS, METRICS, bits, classifier, images, start
+from problems import METRICS, bits, images, start, task
 
 import fnet
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.bits
 
 DATA = images(50)  # 7 steps an epoch
 RUN = {
-    "loss": LOSS, "metrics": METRICS, "epochs": 3, "batch_size": 8, "progress": False,
-    "record": ["loss", "grad_norm"], "every": 2, "validation": images(20, seed=1),
+    "epochs": 3, "batch_size": 8, "progress": False,
+    "record": ["loss", "grad_norm"], "record_every": 2, "validation": images(20, seed=1),
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def data(form):
 @pytest.fixture(scope="module")
 def whole():
     """The runs that nothing interrupts."""
-    return {form: fnet.fit(classifier(), begun(), data(form), **RUN) for form in FORMS}
+    return {form: fnet.fit(task(), begun(), data(form), **RUN) for form in FORMS}
 
 
 FORMS = ["arrays", "batches"]
@@ -65,29 +65,29 @@ def equal(a, b):
 @pytest.mark.parametrize(("every", "step"), [(None, 7), (1, 1), (3, 3), (3, 9), (5, 10), (7, 7)])
 def test_an_interrupted_run_ends_with_the_bits_of_the_whole_one(form, every, step, tmp_path, whole):
     first = Signalling(step).into(tmp_path, every=every)
-    stopped, history = fnet.fit(classifier(), begun(), data(form), callbacks=[first], **RUN)
+    stopped, history = fnet.fit(task(), begun(), data(form), callbacks=[first], **RUN)
     assert step <= stopped.step < 21
     chex.assert_shape(history["loss"], (int(stopped.step) // 7,))
     second = fnet.Checkpoints(tmp_path, every=every)
     assert second.steps()[-1] == stopped.step
     equal(second.latest(begun()), stopped)
-    again = fnet.fit(classifier(), begun(), data(form), callbacks=[second], resume="auto", **RUN)
+    again = fnet.fit(task(), begun(), data(form), callbacks=[second], resume="auto", **RUN)
     equal(again, whole[form])
     assert list(again[1]) == list(whole[form][1])
 
 
 def test_a_finished_run_is_only_read(tmp_path, whole, compilations):
     options = dict(callbacks=[fnet.Checkpoints(tmp_path)], resume="auto")
-    equal(fnet.fit(classifier(), begun(), DATA, **options, **RUN), whole["arrays"])
+    equal(fnet.fit(task(), begun(), DATA, **options, **RUN), whole["arrays"])
     compilations.clear()
-    equal(fnet.fit(classifier(), begun(), DATA, **options, **RUN), whole["arrays"])
+    equal(fnet.fit(task(), begun(), DATA, **options, **RUN), whole["arrays"])
     assert not any("step" in name for name in compilations)
 
 
 def test_more_epochs_than_before(tmp_path, whole):
     options = dict(callbacks=[fnet.Checkpoints(tmp_path)], resume="auto")
-    fnet.fit(classifier(), begun(), DATA, **options, **RUN | {"epochs": 2})
-    equal(fnet.fit(classifier(), begun(), DATA, **options, **RUN), whole["arrays"])
+    fnet.fit(task(), begun(), DATA, **options, **RUN | {"epochs": 2})
+    equal(fnet.fit(task(), begun(), DATA, **options, **RUN), whole["arrays"])
 
 
 def test_early_stopping_goes_on_and_stays_stopped(tmp_path):
@@ -95,7 +95,7 @@ def test_early_stopping_goes_on_and_stays_stopped(tmp_path):
         stop = fnet.early_stopping("val_accuracy", patience=1)
         callbacks = [fnet.Checkpoints(directory), stop]
         return fnet.fit(
-            classifier(), begun(), DATA, callbacks=callbacks, **RUN | {"epochs": epochs}, **options
+            task(), begun(), DATA, callbacks=callbacks, **RUN | {"epochs": epochs}, **options
         )
 
     expected = run(tmp_path / "whole", 30)
@@ -109,7 +109,7 @@ CHILD = """
 import sys; sys.path.insert(0, {tests!r})
 from test_resuming import *
 checkpoints = Signalling({step}, signal.{number}).into({directory!r}, every=3)
-fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], **RUN)
+fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], **RUN)
 """
 
 
@@ -126,13 +126,13 @@ def test_a_killed_process_is_resumed_by_another(number, status, request, tmp_pat
     if number == "SIGTERM":
         said = f"fit: SIGTERM after step {steps[-1]}; saved until step {steps[-1]} in {tmp_path}"
         assert child.stderr == f"{said}\n"
-    again = fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], resume="auto", **RUN)
+    again = fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], resume="auto", **RUN)
     equal(again, whole["arrays"])
 
 
 def test_old_files_go_when_the_new_one_is_safe(tmp_path):
     checkpoints = fnet.Checkpoints(tmp_path, keep=2, every=4)
-    fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], **RUN)
+    fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], **RUN)
     assert checkpoints.steps() == [20, 21]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".lock", "step-20.safetensors", "step-21.safetensors",
@@ -141,13 +141,13 @@ def test_old_files_go_when_the_new_one_is_safe(tmp_path):
 
 def test_a_damaged_file_is_named_and_the_one_before_it_taken(tmp_path, whole):
     checkpoints = fnet.Checkpoints(tmp_path, every=4)
-    fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], **RUN | {"epochs": 2})
+    fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], **RUN | {"epochs": 2})
     newest = checkpoints.path(checkpoints.steps()[-1])
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
     newest.write_bytes(content)
     with pytest.warns(RuntimeWarning, match=f"a checkpoint is skipped, .*{newest.name}"):
-        again = fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints], resume="auto", **RUN)
+        again = fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], resume="auto", **RUN)
     equal(again, whole["arrays"])
 
 
@@ -157,14 +157,14 @@ def test_a_folder_has_one_writer(tmp_path):
     def second(epoch, state, logs):
         with pytest.raises(ValueError, match=refused):
             fnet.fit(
-                classifier(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)],
+                task(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)],
                 resume="auto", **RUN,
             )  # fmt: skip
         with pytest.raises(ValueError, match=refused):
             fnet.Checkpoints(tmp_path)(epoch, state)
         return fnet.STOP
 
-    fnet.fit(classifier(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path), second], **RUN)
+    fnet.fit(task(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path), second], **RUN)
 
 
 def test_what_was_trained_before_an_error_is_saved(tmp_path):
@@ -174,7 +174,7 @@ def test_what_was_trained_before_an_error_is_saved(tmp_path):
 
     checkpoints = fnet.Checkpoints(tmp_path)
     with pytest.raises(OSError, match="the network is gone") as caught:
-        fnet.fit(classifier(), begun(), raising(), callbacks=[checkpoints], **RUN | {"epochs": 1})
+        fnet.fit(task(), begun(), raising(), callbacks=[checkpoints], **RUN | {"epochs": 1})
     assert caught.value.__notes__ == ["raised by `data` in place of batch 5 of the epoch"]
     assert checkpoints.steps() == [4]
 
@@ -183,7 +183,7 @@ def test_a_loop_of_ones_own(tmp_path):
     checkpoints, state = fnet.Checkpoints(tmp_path, keep=2), begun()
     assert checkpoints.latest(state) is None
     for epoch in range(3):
-        state, _ = fnet.fit(classifier(), state, DATA, **RUN | {"epochs": 1})
+        state, _ = fnet.fit(task(), state, DATA, **RUN | {"epochs": 1})
         checkpoints(epoch, state)
     assert checkpoints.steps() == [14, 21]
     equal(checkpoints.latest(begun()), state)
@@ -198,7 +198,7 @@ def test_a_disk_that_fails_ends_nothing(tmp_path):
     checkpoints = fnet.Checkpoints(tmp_path)
     words = r"could not be written, and training goes on: .*step-14.*newest is that of step 7\."
     with pytest.warns(RuntimeWarning, match=words):
-        state, _ = fnet.fit(classifier(), begun(), DATA, callbacks=[checkpoints, obstruct], **RUN)
+        state, _ = fnet.fit(task(), begun(), DATA, callbacks=[checkpoints, obstruct], **RUN)
     assert state.step == 21
     assert checkpoints.steps() == [7, 21]
 
@@ -214,25 +214,25 @@ def test_a_disk_that_fails_ends_nothing(tmp_path):
     ],
 )
 def test_another_run_is_not_resumed(change, message, tmp_path):
-    fnet.fit(classifier(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
+    fnet.fit(task(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
     state = start(optimizer=begun().optimizer, seed=change.pop("seed", 0))
-    size = change.pop("size", 50)
+    size, metrics = change.pop("size", 50), change.pop("metrics", METRICS)
     with pytest.raises(ValueError, match=f"`resume` must go on with the same run, .*{message}"):
         fnet.fit(
-            classifier(), state, tuple(a[:size] for a in DATA),
+            task(metrics=metrics), state, tuple(a[:size] for a in DATA),
             callbacks=[fnet.Checkpoints(tmp_path)], resume="auto", **RUN | change,
         )  # fmt: skip
 
 
 def test_a_new_run_does_not_write_over_an_old_one(tmp_path):
-    fnet.fit(classifier(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
+    fnet.fit(task(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
     with pytest.raises(ValueError, match="must save a new run in a new folder, got .*step 21"):
-        fnet.fit(classifier(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
+        fnet.fit(task(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
 
 
 def test_resume_needs_checkpoints(tmp_path):
     with pytest.raises(ValueError, match="`resume` must be None, or .*no Checkpoints"):
-        fnet.fit(classifier(), begun(), DATA, resume="auto", **RUN)
+        fnet.fit(task(), begun(), DATA, resume="auto", **RUN)
     two = [fnet.Checkpoints(tmp_path)] * 2
     with pytest.raises(ValueError, match="`callbacks` must hold one Checkpoints, got 2"):
-        fnet.fit(classifier(), begun(), DATA, callbacks=two, **RUN)
+        fnet.fit(task(), begun(), DATA, callbacks=two, **RUN)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from array_record.python import array_record_module
-from problems import LOSS, METRICS, bits, images
+from problems import LOSS, METRICS, bits, images, task
 
 import fnet
 from fnet.data.random_access import RandomAccessData, is_random_access
@@ -25,8 +25,8 @@ NET = fnet.sequential(
 BEGUN = fnet.train_state(NET, fnet.momentum(0.1), jax.random.key(0), (4, 4))
 X, Y = images(50)  # 7 steps an epoch, the last one of 2 samples
 RUN = {
-    "loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8, "progress": False,
-    "record": ["loss", "grad_norm"], "every": 2,
+    "epochs": 2, "batch_size": 8, "progress": False,
+    "record": ["loss", "grad_norm"], "record_every": 2,
 }  # fmt: skip
 
 
@@ -124,7 +124,8 @@ FORMS = {
 def whole():
     """The runs on arrays in memory."""
     return {
-        shuffle: fnet.fit(NET, BEGUN, (X, Y), shuffle=shuffle, **RUN) for shuffle in (True, False)
+        shuffle: fnet.fit(task(NET), BEGUN, (X, Y), shuffle=shuffle, **RUN)
+        for shuffle in (True, False)
     }
 
 
@@ -137,7 +138,7 @@ def equal(a, b):
 def test_every_source_gives_the_bits_of_arrays(form, shuffle, tmp_path, whole):
     data = FORMS[form](tmp_path)
     assert is_random_access(data)
-    ours = fnet.fit(NET, BEGUN, data, shuffle=shuffle, **RUN)
+    ours = fnet.fit(task(NET), BEGUN, data, shuffle=shuffle, **RUN)
     equal(ours, whole[shuffle])
     assert list(ours[1]) == list(whole[shuffle][1])
 
@@ -145,7 +146,7 @@ def test_every_source_gives_the_bits_of_arrays(form, shuffle, tmp_path, whole):
 @pytest.mark.parametrize("size", [1, 10**9])
 def test_the_size_of_chunks_changes_nothing(size, monkeypatch, whole):
     monkeypatch.setattr(rows, "CHUNK_BYTES", size)
-    equal(fnet.fit(NET, BEGUN, Lists(), **RUN), whole[True])
+    equal(fnet.fit(task(NET), BEGUN, Lists(), **RUN), whole[True])
 
 
 @pytest.mark.parametrize(
@@ -157,17 +158,14 @@ def test_arrays_and_batches_stay_what_they_are(data):
 
 
 def test_weights_and_a_split_are_those_of_arrays(tmp_path):
-    options = RUN | {
-        "class_weight": {0: 2.0, 2: 0.5}, "validation_split": 0.2,
-        "sample_weight": np.linspace(0, 2, 50),
-    }  # fmt: skip
-    expected = fnet.fit(NET, BEGUN, (X, Y), **options)
-    for form in ("memmap", "samples"):
-        (tmp_path / form).mkdir()
-        equal(fnet.fit(NET, BEGUN, FORMS[form](tmp_path / form), **options), expected)
-    weights = options.pop("sample_weight")
+    options = RUN | {"validation_split": 0.2}
+    weights = np.linspace(0, 2, 50) * fnet.class_weights(Y, {0: 2.0, 2: 0.5})
+    expected = fnet.fit(task(NET), BEGUN, (X, Y, weights), **options)
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    equal(fnet.fit(task(NET), BEGUN, (mapped, Y, weights), **options), expected)
     threes = Lists(change=lambda rows, batch: (*batch, weights[rows]))
-    equal(fnet.fit(NET, BEGUN, threes, **options), expected)
+    equal(fnet.fit(task(NET), BEGUN, threes, **options), expected)
 
 
 def test_a_run_goes_on_within_an_epoch_and_reads_only_its_rest(tmp_path, whole):
@@ -178,12 +176,12 @@ def test_a_run_goes_on_within_an_epoch_and_reads_only_its_rest(tmp_path, whole):
                 raise RuntimeError("stop here")
 
     with pytest.raises(RuntimeError, match="stop here"):
-        fnet.fit(NET, BEGUN, Lists(), callbacks=[Interrupting(tmp_path, every=5)], **RUN)
+        fnet.fit(task(NET), BEGUN, Lists(), callbacks=[Interrupting(tmp_path, every=5)], **RUN)
     checkpoints = fnet.Checkpoints(tmp_path, every=5)
     assert checkpoints.steps()[-1] == 10
     source = Lists()
     equal(
-        fnet.fit(NET, BEGUN, source, callbacks=[checkpoints], resume="auto", **RUN),
+        fnet.fit(task(NET), BEGUN, source, callbacks=[checkpoints], resume="auto", **RUN),
         whole[True],
     )
     order = [y for _, y in fnet.batches((X, np.arange(50)), 8, key=BEGUN.key, epoch=1)]
@@ -194,8 +192,8 @@ def test_a_run_goes_on_within_an_epoch_and_reads_only_its_rest(tmp_path, whole):
 def test_another_form_of_the_same_data_goes_on_with_it_too(tmp_path, whole):
     checkpoints = fnet.Checkpoints(tmp_path)
     options = dict(callbacks=[checkpoints], resume="auto")
-    fnet.fit(NET, BEGUN, (X, Y), **RUN | {"epochs": 1}, **options)
-    equal(fnet.fit(NET, BEGUN, Lists(), **RUN, **options), whole[True])
+    fnet.fit(task(NET), BEGUN, (X, Y), **RUN | {"epochs": 1}, **options)
+    equal(fnet.fit(task(NET), BEGUN, Lists(), **RUN, **options), whole[True])
 
 
 def test_a_step_that_is_not_finite_is_found_again_in_its_chunk():
@@ -203,14 +201,17 @@ def test_a_step_that_is_not_finite_is_found_again_in_its_chunk():
     state = fnet.train_state(net, "sgd", jax.random.key(0), (3,))
     x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     x[20] = 1e25
-    options = {"loss": "mean_squared_error", "batch_size": 8, "progress": False}
+    options = {"batch_size": 8, "progress": False}
     numbers = [y for _, y in fnet.batches((x, np.arange(50)), 8, key=state.key)]
     step = next(i for i, batch in enumerate(numbers) if 20 in batch)
     with pytest.warns(RuntimeWarning, match=f"from before step {step}, .*lambda: gives what is"):
-        fnet.fit(net, state, Lists(x, x[:, :1]), **options)
-    options |= {"on_nan": "skip", "epochs": 2}
-    expected = fnet.fit(net, state, (x, x[:, :1]), **options)
-    equal(fnet.fit(net, state, Lists(x, x[:, :1]), **options), expected)
+        fnet.fit(fnet.supervised(net, "mean_squared_error"), state, Lists(x, x[:, :1]), **options)
+    options |= {"on_nonfinite": "skip", "epochs": 2}
+    expected = fnet.fit(fnet.supervised(net, "mean_squared_error"), state, (x, x[:, :1]), **options)
+    equal(
+        fnet.fit(fnet.supervised(net, "mean_squared_error"), state, Lists(x, x[:, :1]), **options),
+        expected,
+    )
 
 
 def test_a_chunk_is_read_in_a_thread_while_the_one_before_it_trains():
@@ -226,7 +227,7 @@ def test_a_chunk_is_read_in_a_thread_while_the_one_before_it_trains():
 
     rows_of_two = {"batch_size": 7, "epochs": 2}
     source = Lists(x, y, change)
-    fnet.fit(NET, BEGUN, source, **RUN | rows_of_two)
+    fnet.fit(task(NET), BEGUN, source, **RUN | rows_of_two)
     reading = source.threads - {threading.current_thread().name}
     assert len(reading) == 1 and reading.pop().startswith("rows")
     assert len(alive) > 24
@@ -257,7 +258,7 @@ NAN = np.where(np.arange(50) == BAD, np.nan, 1.0).astype(np.float32)[:, None, No
 @pytest.fixture(scope="module")
 def by_hand():
     """The state before the step with the bad row."""
-    state, step = BEGUN, jax.jit(fnet.train_step(NET, LOSS, METRICS))
+    state, step = BEGUN, jax.jit(fnet.train_step(fnet.supervised(NET, LOSS, METRICS)))
     for _, numbers in BATCHES[:STEP]:
         state, _ = step(state, (X[numbers], Y[numbers]))
     return state
@@ -314,7 +315,7 @@ def test_an_error_says_where_and_what_was_trained_until_then_is_saved(
     monkeypatch.setattr(rows, "LOOKS", 2)
     checkpoints = fnet.Checkpoints(tmp_path)
     with pytest.raises(error, match=words) as caught:
-        fnet.fit(NET, BEGUN, source, callbacks=[checkpoints], **RUN)
+        fnet.fit(task(NET), BEGUN, source, callbacks=[checkpoints], **RUN)
     assert caught.value.__notes__[-1].startswith(
         f"in place of batch {STEP + 1} of the epoch, before step {STEP}; what was trained"
     )
@@ -333,7 +334,7 @@ def test_an_error_says_where_and_what_was_trained_until_then_is_saved(
 )  # fmt: skip
 def test_a_source_that_cannot_be_used_is_refused_at_once(data, error, words, compilations):
     with pytest.raises(error, match=words):
-        fnet.fit(NET, BEGUN, data, **RUN)
+        fnet.fit(task(NET), BEGUN, data, **RUN)
     assert not compilations
 
 
@@ -346,7 +347,7 @@ def test_a_length_that_is_not_true_is_refused_at_once(source, compilations):
     with pytest.raises(
         ValueError, match="as its length says, 51, got an IndexError for rows 0, 50"
     ):
-        fnet.fit(NET, BEGUN, Lying(), **RUN)
+        fnet.fit(task(NET), BEGUN, Lying(), **RUN)
     assert not compilations
 
 
@@ -356,6 +357,6 @@ def test_what_a_source_raised_for_a_list_is_told_beside_what_it_raised_for_a_row
             raise OSError("no file" if isinstance(numbers, list) else "no row")
 
     with pytest.raises(OSError, match="no row") as caught:
-        RandomAccessData(Broken(), None)
+        RandomAccessData(Broken())
     words = "raised by `data[0]`, after `data[[0, 1]]` raised OSError('no file')"
     assert caught.value.__notes__ == [words]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import LOSS, METRICS, bits, images, start
+from problems import LOSS, bits, images, start, task
 
 import fnet
 
@@ -16,12 +16,12 @@ X, Y = images(50)
 WEIGHTS = np.random.default_rng(0).uniform(0, 3, 50).astype(np.float32)
 CLASSES = {0: 0.5, 2: 4.0}
 BY_CLASS = np.array([0.5, 1.0, 4.0], np.float32)[Y]
-RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
+RUN = {"epochs": 2, "batch_size": 8}
 VALIDATION = images(20, seed=1)
 
 
-def fit(data=(X, Y), **options):
-    return fnet.fit(NET, start(NET), data, progress=False, **RUN | options)
+def fit(data=(X, Y), loss=LOSS, **options):
+    return fnet.fit(task(NET, loss), start(NET), data, progress=False, **RUN | options)
 
 
 def equal(a, b) -> None:
@@ -30,7 +30,7 @@ def equal(a, b) -> None:
 
 @pytest.fixture(scope="module")
 def weighted():
-    return fnet.train(NET, start(NET), (X, Y, WEIGHTS), **RUN)
+    return fnet.train(task(NET), start(NET), (X, Y, WEIGHTS), **RUN)
 
 
 def test_a_step_descends_on_the_sum_of_weighted_losses_over_the_batch():
@@ -41,7 +41,7 @@ def test_a_step_descends_on_the_sum_of_weighted_losses_over_the_batch():
     net = fnet.dense(1, use_bias=False)
     state = fnet.train_state(net, fnet.sgd(0.1), jax.random.key(0), (2,))
     state = dataclasses.replace(state, params={"kernel": jnp.asarray(params)})
-    step = fnet.train_step(net, "mean_squared_error", ["mean_absolute_error"])
+    step = fnet.train_step(fnet.supervised(net, "mean_squared_error", ["mean_absolute_error"]))
     new, logs = jax.jit(step)(state, (x, y, w))
     error = np.float64(x @ params - y)
     np.testing.assert_allclose(logs["loss"], (w * error[:, 0] ** 2).sum() / 4, rtol=1e-5)
@@ -51,28 +51,27 @@ def test_a_step_descends_on_the_sum_of_weighted_losses_over_the_batch():
 
 
 def test_fit_with_sample_weights_is_train_with_them_bit_for_bit(weighted):
-    equal(fit(sample_weight=WEIGHTS), weighted)
     equal(fit((X, Y, WEIGHTS)), weighted)
-    equal(fit(sample_weight=WEIGHTS.tolist()), weighted)
+    equal(fit((X, Y, WEIGHTS.tolist())), weighted)
 
 
 def test_batches_carry_their_weights(weighted):
     state = start(NET)
     for epoch in range(2):
         batches = fnet.batches((X, Y, WEIGHTS), 8, key=state.key, epoch=epoch)
-        state, _ = fnet.fit(NET, state, batches, progress=False, **RUN | {"epochs": 1})
+        state, _ = fnet.fit(task(NET), state, batches, progress=False, **RUN | {"epochs": 1})
     equal(state, weighted[0])
 
 
 def test_weights_of_one_are_no_weights():
-    equal(fit(sample_weight=np.ones(50, int)), fit())
+    equal(fit((X, Y, np.ones(50, int))), fit())
 
 
 def test_a_weight_of_zero_leaves_a_sample_out():
     """Of the gradient: the mean is still over all of them, so twice the weight makes up for it."""
     keep = np.arange(50) % 2 == 0
     options = {"batch_size": None, "epochs": 3, "shuffle": False}
-    half, _ = fit(sample_weight=2.0 * keep, **options)
+    half, _ = fit((X, Y, 2.0 * keep), **options)
     alone, _ = fit((X[keep], Y[keep]), **options)
     chex.assert_trees_all_close(half.params, alone.params, rtol=1e-4, atol=1e-5)
 
@@ -82,86 +81,79 @@ def test_class_weights_are_weights_of_their_samples(labels):
     y, loss = Y, LOSS
     if labels == "one-hot":
         y, loss = np.eye(3, dtype=np.float32)[Y], "categorical_crossentropy"
-    by_class = fit((X, y), class_weight=CLASSES, loss=loss)
-    equal(by_class, fit((X, y), sample_weight=BY_CLASS, loss=loss))
+    chex.assert_trees_all_equal(fnet.class_weights(y, CLASSES), BY_CLASS)
+    weighted, by_hand = (fit((X, y, w), loss) for w in (fnet.class_weights(y, CLASSES), BY_CLASS))
+    equal(weighted, by_hand)
 
 
-def test_class_weights_multiply_sample_weights_and_leave_validation_alone():
-    both = fit(sample_weight=WEIGHTS, class_weight=CLASSES, validation=VALIDATION)
-    equal(both, fit(sample_weight=WEIGHTS * BY_CLASS, validation=VALIDATION))
-
-
-def test_a_probability_has_two_classes():
-    net = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(1), fnet.sigmoid)
+def test_a_column_of_labels_has_two_classes():
     y = (Y == 2).astype(np.float32)[:, None]
-    options = {"loss": "binary_crossentropy", "batch_size": 8, "progress": False}
-    by_class = fnet.fit(net, start(net), (X, y), class_weight={1: 2.0}, **options)
-    by_sample = fnet.fit(net, start(net), (X, y), sample_weight=1 + y[:, 0], **options)
-    equal(by_class, by_sample)
+    chex.assert_trees_all_equal(fnet.class_weights(y, {1: 2.0}), 1 + y[:, 0])
+    chex.assert_trees_all_equal(
+        fnet.class_weights(y[y[:, 0] == 0], {1: 2.0}), np.ones((Y != 2).sum())
+    )
 
 
 def test_a_split_takes_the_weights_along():
     parts = [(X[rows], Y[rows], WEIGHTS[rows]) for rows in (slice(40), slice(40, 50))]
     given = fit(parts[0], validation=parts[1])
-    equal(fit(sample_weight=WEIGHTS, validation_split=0.2), given)
-    logs = fnet.evaluate(NET, given[0], parts[1], loss=LOSS)
+    equal(fit((X, Y, WEIGHTS), validation_split=0.2), given)
+    logs = fnet.evaluate(
+        fnet.supervised(NET, LOSS),
+        given[0],
+        parts[1],
+    )
     np.testing.assert_allclose(logs["loss"], given[1]["val_loss"][-1], rtol=1e-6)
 
 
-BATCHES = [(X, Y)]
+def weights(w):
+    return lambda: fit((X, Y, w))
+
+
 BAD = {
     "another length": (
-        ValueError, r"^`sample_weight` must be a number for each of 50, shape \(50,\), got shape "
-        r"\(49,\) and dtype float32\. 1 is",
-        lambda: fit(sample_weight=WEIGHTS[1:]),
+        ValueError, r"^`weights` of `data` must be a number for each of 50, shape \(50,\), got "
+        r"shape \(49,\) and dtype float32\. 1 is", weights(WEIGHTS[1:]),
     ),
     "a column": (
-        ValueError, r"^`sample_weight` must be a number .*, got shape \(50, 1\)",
-        lambda: fit(sample_weight=WEIGHTS[:, None]),
+        ValueError, r"^`weights` of `data` must be a number .*, got shape \(50, 1\)",
+        weights(WEIGHTS[:, None]),
     ),
     "words": (
-        ValueError, r"^`sample_weight` must be a number .* and dtype <U1",
-        lambda: fit(sample_weight=["a"] * 50),
+        ValueError, r"^`weights` of `data` must be a number .* and dtype <U1", weights(["a"] * 50),
     ),
     "below zero": (
-        ValueError, r"^`sample_weight` must not be negative, got -3\.0",
-        lambda: fit(sample_weight=np.full(50, -3)),
+        ValueError, r"^`weights` of `data` must not be negative, got -3\.0",
+        weights(np.full(50, -3)),
     ),
     "not finite": (
-        ValueError, r"^`sample_weight` must be finite, got nan at index \(0,\)",
-        lambda: fit(sample_weight=np.full(50, np.nan)),
-    ),
-    "twice": (
-        ValueError, r"^`sample_weight` and weights in `data` exclude each other",
-        lambda: fit((X, Y, WEIGHTS), sample_weight=WEIGHTS),
+        ValueError, r"^`weights` of `data` must be finite, got nan at index \(0,\)",
+        weights(np.full(50, np.nan)),
     ),
     "an unknown class": (
-        ValueError, r"^`class_weight` must name classes in \[0, 3\), got \[3, 'a'\]\. Use the",
-        lambda: fit(class_weight={0: 1.0, 3: 2.0, "a": 1.0}),
+        ValueError, r"^`weights` must name classes of `y`, in \[0, 3\), got \[3, 'a'\]\. Use the",
+        lambda: fnet.class_weights(Y, {0: 1.0, 3: 2.0, "a": 1.0}),
     ),
-    "no dict": (
-        TypeError, r"^`class_weight` must be a dict from class to weight, got a list\. Write \{0: ",
-        lambda: fit(class_weight=[1.0, 2.0, 3.0]),
+    "not a dict": (
+        TypeError, r"^`weights` must be a dict from class to weight, got a list\. Write \{0: ",
+        lambda: fnet.class_weights(Y, [1.0, 2.0, 3.0]),
     ),
-    "a class below zero": (
-        ValueError, r"^`class_weight` must not be negative, got -1\.0",
-        lambda: fit(class_weight={0: -1.0}),
+    "a class of negative weight": (
+        ValueError, r"^`weights` must not be negative, got -1\.0",
+        lambda: fnet.class_weights(Y, {0: -1.0}),
     ),
     "no classes": (
-        ValueError, r"^`class_weight` must have one class a sample to weigh, got y of shape "
-        r"\(50, 1\) and dtype float32\. Weigh the samples themselves",
-        lambda: fnet.fit(
-            fnet.dense(1), fnet.train_state(fnet.dense(1), "sgd", jax.random.key(0), (1,)),
-            (WEIGHTS[:, None], WEIGHTS[:, None]), loss="mean_squared_error", class_weight={0: 2.0},
-        ),
+        ValueError, r"^`y` must hold one class for each sample, got shape \(50, 1\) and dtype "
+        r"float32\. Weight the samples themselves",
+        lambda: fnet.class_weights(WEIGHTS[:, None], {0: 2.0}),
     ),
-    "sample weights of batches": (
-        ValueError, r"^`sample_weight` needs arrays to weigh, got an iterable of batches\. Put the",
-        lambda: fit(BATCHES, sample_weight=WEIGHTS),
+    "classes below zero": (
+        ValueError, r"^`y` must hold classes from 0 on, got -1",
+        lambda: fnet.class_weights(Y - 1, {}),
     ),
-    "class weights of batches": (
-        ValueError, r"^`class_weight` needs arrays to weigh, got an iterable of batches\.",
-        lambda: fit(BATCHES, class_weight=CLASSES),
+    "rows that are not one-hot": (
+        ValueError, r"^`y` must be one-hot where it has 3 columns",
+        lambda: fnet.class_weights(np.ones((4, 3)), {}),
     ),
     "a batch's weights": (
         ValueError, r"^`weights` of batch 2 of `data` must be a number for each of 50",
@@ -169,7 +161,7 @@ BAD = {
     ),
     "a loss of the batch": (
         ValueError, r"^`loss` must give one value a sample",
-        lambda: fit(sample_weight=WEIGHTS, loss=lambda y, p: p.mean()),
+        lambda: fit((X, Y, WEIGHTS), loss=lambda y, p: p.mean()),
     ),
 }  # fmt: skip
 

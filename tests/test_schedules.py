@@ -231,3 +231,34 @@ def test_can_be_built_inside_a_transformation():
 def test_refuses(build, error, message):
     with pytest.raises(error, match="^" + re.escape(message)):
         build()
+
+
+def constant(step, rate):
+    return rate
+
+
+def tenth(step):
+    return 0.1
+
+
+@pytest.mark.parametrize("schedule", [tenth, partial(constant, rate=0.1), lambda step: 0.1])
+def test_a_plain_function_is_a_learning_rate(schedule, tmp_path):
+    net = fnet.dense(1)
+    task = fnet.supervised(net, "mean_squared_error")
+    x = jnp.linspace(-1, 1, 16).reshape(16, 1)
+    runs = []
+    for rate in (schedule, 0.1):
+        optimizer = fnet.clipped(fnet.momentum(rate))
+        state = fnet.train_state(net, optimizer, jax.random.key(0), (1,))
+        trained, history = fnet.train(
+            task, state, (x, 3 * x), epochs=2, batch_size=4, record=["learning_rate"]
+        )
+        fnet.save(tmp_path / "run.safetensors", trained)
+        assert int(fnet.load(tmp_path / "run.safetensors", like=state).step) == 8
+        runs.append((trained.params, history))
+    chex.assert_trees_all_close(*runs, rtol=1e-6)
+
+
+def test_a_function_built_anew_is_the_same_learning_rate():
+    structures = {jax.tree.structure(fnet.sgd(partial(constant, rate=0.1))) for _ in range(2)}
+    assert len(structures) == 1

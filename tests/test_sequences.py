@@ -86,7 +86,7 @@ def test_fit_names_the_ids_out_of_range(key):
     x, y = np.concatenate([IDS, [[0, 0, 7]]]), np.zeros(3, np.int32)
     loss = "sparse_categorical_crossentropy"
     with pytest.warns(RuntimeWarning, match=r"embedding: expected ids in \[0, 5\), got 0 to 7"):
-        fnet.fit(net, state, (x, y), loss=loss, epochs=1, batch_size=3, progress=False)
+        fnet.fit(fnet.supervised(net, loss), state, (x, y), epochs=1, batch_size=3, progress=False)
 
 
 def test_fractions_are_no_ids():
@@ -237,7 +237,9 @@ def test_a_transformer_learns(key, rng):
     )
     state = fnet.train_state(net, fnet.adam(0.02), key, (8,))
     loss = "sparse_categorical_crossentropy"
-    _, history = fnet.fit(net, state, (x, y), loss=loss, epochs=60, batch_size=64, progress=False)
+    _, history = fnet.fit(
+        fnet.supervised(net, loss), state, (x, y), epochs=60, batch_size=64, progress=False
+    )
     by_chance = np.log(4) * 3 / 8  # the first three come from the end, which is not to be seen
     assert history["loss"][-1] < 1.2 * by_chance
 

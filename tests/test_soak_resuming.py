@@ -8,13 +8,13 @@ import time
 import jax
 import numpy as np
 import pytest
-from problems import LOSS, METRICS, bits, classifier, images, start
+from problems import bits, images, start, task
 
 import fnet
 
 KILLS = 12
 RUN = {
-    "loss": LOSS, "metrics": METRICS, "epochs": 40, "batch_size": 8, "record": ["grad_norm"],
+    "epochs": 40, "batch_size": 8, "record": ["grad_norm"],
     "progress": False,
 }  # fmt: skip
 
@@ -32,7 +32,7 @@ def run(directory=None) -> str:
     if directory:
         checkpoints = fnet.Checkpoints(directory, every=3)
         options = {"callbacks": [checkpoints, lambda *_: time.sleep(0.05)], "resume": "auto"}
-    return digest(fnet.fit(classifier(), state, images(50), **options, **RUN))
+    return digest(fnet.fit(task(), state, images(50), **options, **RUN))
 
 
 @pytest.mark.soak

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import LOSS, METRICS, bits, classifier, digest, images, start
+from problems import LOSS, METRICS, bits, classifier, digest, images, start, task
 
 import fnet
 from fnet.fitting import sources
 
 pytestmark = pytest.mark.bits
 
-RUN = {"loss": LOSS, "metrics": METRICS, "epochs": 2, "batch_size": 8}
+RUN = {"epochs": 2, "batch_size": 8}
 DATA, VALIDATION = images(50), images(20, seed=1)  # 50 = 6 * 8 + 2
 
 
@@ -30,7 +30,7 @@ def slices(tree, i):
 
 @pytest.fixture(scope="module")
 def trained():
-    return fnet.train(classifier(), start(), DATA, validation=VALIDATION, **RUN)
+    return fnet.train(task(), start(), DATA, validation=VALIDATION, **RUN)
 
 
 def test_law_1_every_sample_once_an_epoch_and_the_last_batch_over_its_own():
@@ -39,7 +39,12 @@ def test_law_1_every_sample_once_an_epoch_and_the_last_batch_over_its_own():
     net = fnet.layer(lambda key, in_shape: (jnp.zeros(()), in_shape), lambda p, x: p * x)
     state = fnet.train_state(net, fnet.sgd(1.0), jax.random.key(0), (1,))
     state, _ = fnet.train(
-        net, state, (x, x), loss=lambda y, p: p[:, 0], epochs=1, batch_size=2, shuffle=False
+        fnet.supervised(net, lambda y, p: p[:, 0]),
+        state,
+        (x, x),
+        epochs=1,
+        batch_size=2,
+        shuffle=False,
     )
     assert state.params == -(5.5 + 550.0 + 10000.0)
     assert state.step == 3
@@ -49,20 +54,24 @@ def test_law_1_one_trace_for_each_length_of_a_batch(monkeypatch):
     """The ragged batch, a rebuilt model and another learning rate included."""
     chex.clear_trace_counter()
     traced_once = jax.jit(
-        chex.assert_max_traces(sources.array_steps.__wrapped__, n=2),  # the last batch is smaller
-        static_argnames=("goal", "batch_size", "length", "shuffle"),
+        chex.assert_max_traces(sources.segment_steps.__wrapped__, n=2),  # the last batch is smaller
+        static_argnames=("program", "batch_size", "length", "shuffle"),
     )
-    monkeypatch.setattr(sources, "array_steps", traced_once)
+    monkeypatch.setattr(sources, "segment_steps", traced_once)
     for optimizer in (fnet.adam(1e-3), fnet.adam(1e-2)):
         state = start(classifier(5), optimizer)
-        state, _ = fnet.fit(classifier(5), state, DATA, progress=False, **RUN | {"epochs": 5})
+        state, _ = fnet.fit(task(classifier(5)), state, DATA, progress=False, **RUN | {"epochs": 5})
         assert state.step == 35
 
 
 def test_a_rebuilt_model_compiles_nothing(compilations):
     for rate in (1e-3, 1e-2):
-        fnet.train(classifier(6), start(classifier(6), fnet.adam(rate)), DATA, **RUN)
-        fnet.evaluate(classifier(6), start(classifier(6)), DATA, loss=LOSS)
+        fnet.train(task(classifier(6)), start(classifier(6), fnet.adam(rate)), DATA, **RUN)
+        fnet.evaluate(
+            fnet.supervised(classifier(6), LOSS),
+            start(classifier(6)),
+            DATA,
+        )
         if rate == 1e-3:
             compilations.clear()
     assert not compilations
@@ -79,7 +88,9 @@ def test_law_2_the_order_is_a_function_of_key_and_epoch():
     state = fnet.train_state(net, fnet.sgd(0.01), jax.random.key(3), (1,))
     for step in (0, 3, 6):
         begun = dataclasses.replace(state, step=jnp.asarray(step, jnp.int32))
-        trained, _ = fnet.train(net, begun, (x, x), loss=weighted, epochs=1, batch_size=4)
+        trained, _ = fnet.train(
+            fnet.supervised(net, weighted), begun, (x, x), epochs=1, batch_size=4
+        )
         expected = 1.0
         for _, y in fnet.batches((x, x), 4, key=state.key, epoch=step // 3):
             expected -= 0.01 * 2 * expected * y.mean()
@@ -89,11 +100,11 @@ def test_law_2_the_order_is_a_function_of_key_and_epoch():
 def test_law_3_steps_train_and_fit_are_the_same_bit_for_bit(trained):
     state, history = trained
     fitted, fit_history = fnet.fit(
-        classifier(), start(), DATA, validation=VALIDATION, progress=False, **RUN
+        task(), start(), DATA, validation=VALIDATION, progress=False, **RUN
     )
     equal((fitted, fit_history), (state, history))
 
-    step, stepped = jax.jit(fnet.train_step(classifier(), LOSS, METRICS)), start()
+    step, stepped = jax.jit(fnet.train_step(fnet.supervised(classifier(), LOSS, METRICS))), start()
     for epoch in range(RUN["epochs"]):
         for batch in fnet.batches(DATA, RUN["batch_size"], key=stepped.key, epoch=epoch):
             stepped, _ = step(stepped, batch)
@@ -106,7 +117,7 @@ def test_law_3_two_runs_in_a_row_are_one(run, trained):
     state, losses = start(), []
     for _ in range(2):
         state, history = run(
-            classifier(), state, DATA, validation=VALIDATION, **RUN | {"epochs": 1}, **quiet
+            task(), state, DATA, validation=VALIDATION, **RUN | {"epochs": 1}, **quiet
         )
         losses.append(history["val_loss"][0])
     equal((state, jnp.stack(losses)), (trained[0], trained[1]["val_loss"]))
@@ -117,7 +128,7 @@ def test_law_4_vmapped_runs_equal_single_runs():
     states = jax.vmap(lambda key: fnet.train_state(net, "adam", key, (4, 4)))(keys)
 
     def run(state):
-        return fnet.train(net, state, DATA, validation=VALIDATION, **RUN)
+        return fnet.train(task(net), state, DATA, validation=VALIDATION, **RUN)
 
     many = jax.jit(jax.vmap(run))(states)
     for i in range(3):
@@ -131,7 +142,7 @@ def test_law_4_an_optimizer_of_arrays_is_a_sweep():
 
     def run(optimizer):
         state = dataclasses.replace(start(net), optimizer=optimizer)
-        return fnet.train(net, state, DATA, **RUN)[1]["loss"]
+        return fnet.train(task(net), state, DATA, **RUN)[1]["loss"]
 
     swept = jax.jit(jax.vmap(run))(fnet.adam(rates))
     for i, rate in enumerate(rates):
@@ -151,7 +162,7 @@ def test_law_6_what_was_given_stays_valid_and_unchanged(run):
     state, (x, y) = start(), images(50)
     before = jax.tree.map(np.array, (bits(state), x, y))
     quiet = {"progress": False} if run is fnet.fit else {}
-    run(classifier(), state, (x, y), **RUN, **quiet)
+    run(task(), state, (x, y), **RUN, **quiet)
     run(classifier(), state, (jnp.asarray(x), jnp.asarray(y)), **RUN, **quiet)
     equal((bits(state), x, y), before)
 
@@ -170,7 +181,7 @@ def test_full_batch_is_gradient_descent_by_hand():
     state = fnet.train_state(net, fnet.sgd(0.1), jax.random.key(0), (1,))
     w = float(state.params["kernel"][0, 0])
     trained, _ = fnet.train(
-        net, state, (x, 2 * x), loss="mean_squared_error", epochs=1, batch_size=None
+        fnet.supervised(net, "mean_squared_error"), state, (x, 2 * x), epochs=1, batch_size=None
     )
     expected = w - 0.1 * np.mean(2 * (w * x - 2 * x) * x)
     assert float(trained.params["kernel"][0, 0]) == pytest.approx(expected, rel=1e-5)
@@ -180,8 +191,12 @@ def test_metrics_and_loss_of_an_epoch_are_means_over_samples():
     """With a rate of 0 nothing moves, so the epoch's means are those of `evaluate`."""
     net = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(3), fnet.softmax)
     state = start(net, fnet.sgd(0.0))
-    _, history = fnet.train(net, state, DATA, **RUN)
-    logs = fnet.evaluate(net, state, DATA, loss=LOSS, metrics=METRICS)
+    _, history = fnet.train(task(net), state, DATA, **RUN)
+    logs = fnet.evaluate(
+        fnet.supervised(net, LOSS, METRICS),
+        state,
+        DATA,
+    )
     for name, value in logs.items():
         np.testing.assert_allclose(history[name], value, rtol=1e-5)
 
@@ -196,7 +211,7 @@ def test_evaluate_and_predict_do_not_depend_on_the_batch_size(batch_size):
     chex.assert_trees_all_equal(
         fnet.predict_classes(net, state, x, batch_size=batch_size), whole.argmax(-1)
     )
-    logs = fnet.evaluate(net, state, DATA, loss=LOSS, batch_size=batch_size)
+    logs = fnet.evaluate(fnet.supervised(net, LOSS), state, DATA, batch_size=batch_size)
     picked = whole[np.arange(50), DATA[1]]
     assert logs["loss"] == pytest.approx(float(-jnp.log(picked).mean()), rel=1e-5)
 
@@ -221,7 +236,19 @@ def test_half_precision_parameters_train_and_keep_their_dtype():
     half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), state.params)
     state = dataclasses.replace(state, params=half, opt_state=state.optimizer.init(half))
     x, y = DATA
-    trained, history = fnet.train(net, state, (jnp.asarray(x, jnp.bfloat16), y), **RUN)
+    trained, history = fnet.train(task(net), state, (jnp.asarray(x, jnp.bfloat16), y), **RUN)
     chex.assert_trees_all_equal_dtypes(trained.params, half)
     chex.assert_type(history["loss"], jnp.float32)
     assert history["loss"][-1] < history["loss"][0]
+
+
+def test_runs_without_jit_to_be_debugged():
+    """`jax.disable_jit()` is how JAX's users look into a program."""
+    net, x = fnet.dense(1), np.linspace(-1, 1, 6, dtype=np.float32)[:, None]
+    state = fnet.train_state(net, "sgd", jax.random.key(0), (1,))
+    problem, options = fnet.supervised(net, "mean_squared_error"), {"epochs": 1, "batch_size": 4}
+    _, expected = fnet.train(problem, state, (x, 3 * x), **options)
+    with jax.disable_jit():
+        for run in (fnet.train, partial(fnet.fit, progress=False)):
+            _, history = run(problem, state, (x, 3 * x), **options)
+            np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)

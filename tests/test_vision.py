@@ -190,10 +190,8 @@ def test_a_convolutional_network_learns(key, rng):
         fnet.softmax,
     )
     state = fnet.train_state(net, fnet.adam(0.02), key, (8, 8))
-    _, history = fnet.train(
-        net, state, (x, y), loss="sparse_categorical_crossentropy", metrics=["accuracy"],
-        epochs=20, batch_size=16,
-    )  # fmt: skip
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", ["accuracy"])
+    _, history = fnet.train(task, state, (x, y), epochs=20, batch_size=16)
     assert history["accuracy"][-1] > 0.95
 
 

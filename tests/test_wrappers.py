@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from problems import LOSS, bits, enable_x64, images, start
+from problems import LOSS, bits, enable_x64, images, start, task
 
 import fnet
 
@@ -24,7 +24,7 @@ PARAMS = {
 GRADIENTS = jax.tree.map(lambda p: RNG.normal(size=(12, *p.shape)).astype(np.float32), PARAMS)
 FIRST = jax.tree.map(lambda g: g[0], GRADIENTS)
 DATA = images(50)
-RUN = {"loss": LOSS, "epochs": 2, "batch_size": 8}
+RUN = {"epochs": 2, "batch_size": 8}
 SMALL = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(3), fnet.softmax)
 
 
@@ -141,15 +141,21 @@ def test_accumulated_is_an_update_with_the_mean(every):
 def test_accumulated_small_batches_are_a_large_one():
     x, y = DATA[0][:48], DATA[1][:48]
     small = start(SMALL, fnet.accumulated("sgd", 4))
-    few, _ = fnet.train(SMALL, small, (x, y), loss=LOSS, epochs=2, batch_size=4, shuffle=False)
+    few, _ = fnet.train(
+        fnet.supervised(SMALL, LOSS), small, (x, y), epochs=2, batch_size=4, shuffle=False
+    )
     large = start(SMALL, "sgd")
-    many, _ = fnet.train(SMALL, large, (x, y), loss=LOSS, epochs=2, batch_size=16, shuffle=False)
+    many, _ = fnet.train(
+        fnet.supervised(SMALL, LOSS), large, (x, y), epochs=2, batch_size=16, shuffle=False
+    )
     close(few.params, many.params)
 
 
 def test_the_recorded_rate_counts_updates():
     optimizer = fnet.averaged(fnet.accumulated(fnet.momentum(fnet.cosine(0.1, 4)), 3), 0.9)
-    _, history = fnet.train(SMALL, start(SMALL, optimizer), DATA, record=["learning_rate"], **RUN)
+    _, history = fnet.train(
+        task(SMALL, metrics=()), start(SMALL, optimizer), DATA, record=["learning_rate"], **RUN
+    )
     desired = fnet.cosine(0.1, 4)(np.arange(14.0) // 3)
     close(history["record"]["learning_rate"], desired)
 
@@ -177,9 +183,18 @@ def test_an_average_of_half_precision_is_kept_in_float32():
 
 
 def test_an_average_is_evaluated_in_place_of_the_parameters():
-    state, _ = fnet.train(SMALL, start(SMALL, fnet.averaged("adam", 0.5)), DATA, **RUN)
+    state, _ = fnet.train(
+        task(SMALL, metrics=()), start(SMALL, fnet.averaged("adam", 0.5)), DATA, **RUN
+    )
     average = dataclasses.replace(state, params=fnet.averaged_params(state.opt_state))
-    own, other = (fnet.evaluate(SMALL, s, DATA, loss=LOSS) for s in (state, average))
+    own, other = (
+        fnet.evaluate(
+            fnet.supervised(SMALL, LOSS),
+            s,
+            DATA,
+        )
+        for s in (state, average)
+    )
     assert own != other
 
 
@@ -228,7 +243,7 @@ def test_from_optax_is_what_the_transformation_does():
 def test_from_optax_trains_and_its_rate_is_not_known():
     optimizer = fnet.averaged(fnet.from_optax(HEAVY_BALL), 0.5)
     state, history = fnet.train(
-        SMALL, start(SMALL, optimizer), DATA, record=["learning_rate"], **RUN
+        task(SMALL, metrics=()), start(SMALL, optimizer), DATA, record=["learning_rate"], **RUN
     )
     assert np.isnan(history["record"]["learning_rate"]).all()
     assert state.opt_state.step == state.step == 14
@@ -237,8 +252,8 @@ def test_from_optax_trains_and_its_rate_is_not_known():
 @pytest.mark.parametrize("wrap", [WRAPPERS["clipped"], WRAPPERS["all"]], ids=["clipped", "all"])
 def test_train_and_fit_are_the_same_bit_for_bit(wrap):
     begun = start(SMALL, wrap("adam"))
-    trained = fnet.train(SMALL, begun, DATA, **RUN)
-    equal(fnet.fit(SMALL, begun, DATA, progress=False, **RUN), trained)
+    trained = fnet.train(task(SMALL, metrics=()), begun, DATA, **RUN)
+    equal(fnet.fit(task(SMALL, metrics=()), begun, DATA, progress=False, **RUN), trained)
 
 
 @every_wrapper
@@ -270,9 +285,9 @@ def test_pickles_and_is_a_pytree_of_numbers(wrap):
 def test_a_grid_reaches_the_numbers_within():
     wrap, grid = WRAPPERS["all"], fnet.grid(learning_rate=[0.01, 0.1], seed=[0, 1])
     states = grid.states(SMALL, wrap(fnet.momentum(beta=0.5)), (4, 4))
-    many, _ = fnet.train_many(SMALL, states, DATA, form="map", **RUN)
+    many, _ = fnet.train_many(task(SMALL, metrics=()), states, DATA, form="map", **RUN)
     one = start(SMALL, wrap(fnet.momentum(0.1, beta=0.5)), seed=1)
-    single, _ = fnet.train(SMALL, one, DATA, **RUN)
+    single, _ = fnet.train(task(SMALL, metrics=()), one, DATA, **RUN)
     chex.assert_trees_all_close(
         jax.tree.map(lambda leaf: leaf[3], many.params), single.params, rtol=1e-5, atol=1e-5
     )

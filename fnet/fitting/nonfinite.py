@@ -95,7 +95,7 @@ def explain(task: Task, state: TrainState, batch: Batch) -> str:
         values, _ = task.loss(params, state.model_state, batch, key)
         value = values["loss"].mean()
         if not finite(value):
-            raise LayerValueError("the loss is not finite, from outputs that are")
+            raise LayerValueError("the loss gives what is not finite from outputs that are finite")
         return value
 
     try:

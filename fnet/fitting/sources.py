@@ -143,27 +143,32 @@ class IndexedSource(Source):
 
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         epoch = (int(at.state.step) - at.steps) // self.steps
-        whole = self.samples // self.batch_size
         while at.steps < self.steps and not at.failure:
-            # A smaller last batch is a program of its own, which the first call need not wait for.
-            last = whole if at.steps < whole else self.steps
-            segment = self.segment(epoch, at)
-            end = int(min(at.steps + self.steps_a_call, last, segment.stop, self.next_save(at)))
-            began, steps = time.monotonic(), end - at.steps
-            run, flags = self.call(segment, epoch, at, end)
-            if still_finite((at.state, at.sums), flags):
-                samples = sum(map(self.length, range(at.steps, end)))
-                at = at.after(run, steps, samples)
-                quick = as_first(time.monotonic() - began < CALL_SECONDS)
-                if quick and steps == self.steps_a_call:
-                    self.steps_a_call *= 2
-            while at.steps < end and not at.failure:
-                run, flags = self.call(segment, epoch, at, at.steps + 1)
-                batch = partial(self.batch, segment, epoch, at)
-                at = self.accept_step(at, run, flags, self.length(at.steps), batch)
+            at = self.advance(epoch, at)
             yield at
             if stop():
                 return
+
+    def advance(self, epoch: int, at: EpochState) -> EpochState:
+        """One call further, or a step at a time where it leaves what is not finite."""
+        # A smaller last batch is a program of its own, which the first call need not wait for.
+        whole = self.samples // self.batch_size
+        last = whole if at.steps < whole else self.steps
+        segment = self.segment(epoch, at)
+        end = int(min(at.steps + self.steps_a_call, last, segment.stop, self.next_save(at)))
+        began, steps = time.monotonic(), end - at.steps
+        run, flags = self.call(segment, epoch, at, end)
+        if still_finite((at.state, at.sums), flags):
+            samples = sum(map(self.length, range(at.steps, end)))
+            at = at.after(run, steps, samples)
+            quick = as_first(time.monotonic() - began < CALL_SECONDS)
+            if quick and steps == self.steps_a_call:
+                self.steps_a_call *= 2
+        while at.steps < end and not at.failure:
+            run, flags = self.call(segment, epoch, at, at.steps + 1)
+            batch = partial(self.batch, segment, epoch, at)
+            at = self.accept_step(at, run, flags, self.length(at.steps), batch)
+        return at
 
     def length(self, index: int) -> int:
         return min(self.batch_size, self.samples - index * self.batch_size)

@@ -189,10 +189,12 @@ def sparse_categorical_crossentropy(
     check_smoothing("sparse_categorical_crossentropy", label_smoothing)
     y_true = jnp.asarray(y_true)
     if y_true.shape != y_pred.shape[:-1]:
+        fix = "For one-hot labels use categorical_crossentropy, or take y_true.argmax(-1)."
+        if y_true.shape == (*y_pred.shape[:-1], 1):  # whose argmax would be 0 throughout
+            fix = "Drop the last axis: y_true[..., 0]."
         raise ValueError(
             f"sparse_categorical_crossentropy: `y_true` must be integer labels of shape "
-            f"{y_pred.shape[:-1]}, got shape {y_true.shape}. For one-hot labels use "
-            f"categorical_crossentropy, or take y_true.argmax(-1)."
+            f"{y_pred.shape[:-1]}, got shape {y_true.shape}. {fix}"
         )
     if not jnp.issubdtype(y_true.dtype, jnp.integer):
         raise TypeError(

@@ -1,5 +1,6 @@
 """Metrics: `metric(y_true, y_pred) -> one value a sample`, shape `(batch,)`, like losses."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .labels import check_labels, class_numbers, matched
-from .losses import mean_absolute_error, mean_squared_error, per_sample
+from .losses import LOSSES, mean_absolute_error, mean_squared_error, per_sample
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
@@ -160,7 +161,7 @@ def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
     if y_true.shape != y_pred.shape[:-1]:
         raise ValueError(
             f"accuracy: `y_true` must be integers of shape {y_pred.shape[:-1]} or one-hot of shape "
-            f"{y_pred.shape}, got shape {y_true.shape}. Reshape the labels."
+            f"{y_pred.shape}, got shape {y_true.shape}. For labels in a column take y_true[..., 0]."
         )
     if not jnp.issubdtype(y_true.dtype, jnp.integer):
         raise TypeError(
@@ -178,3 +179,12 @@ METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     metric.__name__: metric
     for metric in (accuracy, binary_accuracy, mean_absolute_error, mean_squared_error)
 }
+
+
+def improves_downwards(name: str) -> bool | None:
+    """Whether a loss or metric of this name is better when it is lower; None if it is not known."""
+    if name == "loss" or name in LOSSES:
+        return True
+    if name in METRICS or re.fullmatch(r"top_\d+_accuracy", name):
+        return False
+    return None

@@ -5,12 +5,15 @@ The numbers are the leaves, so changing one compiles nothing anew, an array of t
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ..core.values import by_value
 
 T = TypeVar("T", bound=type)
 
@@ -64,6 +67,8 @@ class Hyperparameters:
         for f in numbers:
             value = getattr(self, f.name)
             if f.name == "learning_rate" and callable(value) and not isinstance(value, type):
+                if jax.tree_util.all_leaves([value]):  # a plain function, which is not a number
+                    object.__setattr__(self, f.name, FunctionSchedule(by_value(value, f.name)))
                 continue
             if f.name == "optimizer":  # the one within a wrapper, which has checked its own
                 continue
@@ -89,6 +94,16 @@ class Hyperparameters:
                 f"the arrays of {type(self).__name__} must be of one shape, a member an entry, "
                 f"got {arrays}. fnet.grid makes every combination of them."
             ) from None
+
+
+@pytree
+class FunctionSchedule:
+    """A learning rate that is a plain function of the step; the function is no leaf."""
+
+    function: Callable[[jax.Array], Any] = static()
+
+    def __call__(self, step: jax.Array) -> Any:
+        return self.function(step)
 
 
 def known(*values: Number) -> bool:

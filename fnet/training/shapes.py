@@ -14,7 +14,12 @@ Shapes = tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each leaf
 def shapes_of(tree: Tree) -> tuple[Shapes, Any]:
     """The shapes and dtypes of the leaves, and the structure: equal for trees that look alike."""
     leaves, structure = jax.tree.flatten(tree)
-    return tuple((np.shape(leaf), dtype_of(leaf)) for leaf in leaves), structure
+    return tuple(
+        (leaf.shape, leaf.dtype)
+        if isinstance(leaf, jax.Array)
+        else (np.shape(leaf), dtype_of(leaf))
+        for leaf in leaves
+    ), structure
 
 
 def dtype_of(leaf: Any) -> Any:

@@ -13,6 +13,7 @@ from ..core.values import Partial, name_of, resolve
 from ..layers.activations import sigmoid, softmax
 from ..layers.base import Function, Layer, as_layer
 from ..layers.combinators import sequential
+from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.wrappers import map_layers
 from ..losses.labels import check_labels
 from ..losses.losses import (
@@ -28,6 +29,7 @@ from .precision import Rounded, cast_floats, check_compute_dtype
 from .shapes import Shapes, shapes_of, zeros_like
 from .task import Batch, Task, Values
 
+NORMALIZATIONS = batch_norm, group_norm, layer_norm, rms_norm
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch,)
 
 # A crossentropy of a softmax cancels to logits less their logsumexp. Done in two stages it rounds
@@ -126,8 +128,11 @@ class Supervised(Task):
         if dtype is None:
             output, model_state = forward(self.logits_net, params, model_state, x, key)
             return self.values(output, *targets), model_state
-        net = map_layers(self.logits_net, lambda layer: Rounded(layer, dtype))
-        params, x = cast_floats((params, jnp.asarray(x)), dtype)
+        net = self.logits_net
+        params, x = cast_floats(params, dtype), jnp.asarray(x)
+        if not isinstance(first_layer(net), NORMALIZATIONS):  # which take what does not fit dtype
+            x = cast_floats(x, dtype)
+        net = map_layers(net, lambda layer: Rounded(layer, dtype))
         output, model_state = forward(net, params, model_state, x, key)
         return self.values(cast_floats(output, float), *targets), model_state
 
@@ -180,6 +185,14 @@ def without_keywords(function: Loss) -> tuple[Loss, dict[str, Any]]:
 
 def identity(x: jax.Array) -> jax.Array:
     return x
+
+
+def first_layer(net: Layer) -> Layer | None:
+    while type(net) is sequential:
+        if not net.layers:
+            return None
+        net = net.layers[0]
+    return net
 
 
 def split_activation(net: Layer) -> tuple[Layer, Any]:
