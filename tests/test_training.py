@@ -1,6 +1,7 @@
 """Training as a pure function: the laws of the design, each of them a test."""
 
 import dataclasses
+import functools
 import subprocess
 import sys
 
@@ -249,6 +250,6 @@ def test_runs_without_jit_to_be_debugged():
     problem, options = fnet.supervised(net, "mean_squared_error"), {"epochs": 1, "batch_size": 4}
     _, expected = fnet.train(problem, state, (x, 3 * x), **options)
     with jax.disable_jit():
-        for run in (fnet.train, partial(fnet.fit, progress=False)):
+        for run in (fnet.train, functools.partial(fnet.fit, progress=False)):
             _, history = run(problem, state, (x, 3 * x), **options)
             np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
