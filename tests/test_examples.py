@@ -10,6 +10,8 @@ import sys
 import jax
 import pytest
 
+import fnet
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -230,3 +232,29 @@ def test_readme(tmp_path, monkeypatch):
     )
     assert attempted > 0
     assert not failed
+
+
+def test_the_program_for_users_of_keras_runs():
+    program, _ = (ROOT / "docs" / "keras.md").read_text().split("## What is the same")
+    code = re.findall(r"^\| `.+` \| `(.+)` \|$", program, re.MULTILINE)
+    (x, y), (x_test, y_test) = fnet.datasets.mnist_5k()
+    names = {"fnet": fnet, "jax": jax, "x": x[:300], "y": y[:300], "x_test": x_test}
+    names |= {"y_test": y_test, "weights": jax.numpy.ones(300)}
+    exec("\n".join(line for line in code if "load_keras" not in line), names)
+    assert {"net", "task", "state", "history"} <= names.keys()
+
+
+def test_the_defaults_that_users_of_keras_are_told():
+    assert fnet.adam().epsilon == fnet.adamw().epsilon == 1e-8
+    assert fnet.adamw().weight_decay == 1e-4
+    assert (fnet.lion().learning_rate, fnet.lion().weight_decay) == (1e-4, 0)
+    muon = fnet.muon()
+    assert (muon.learning_rate, muon.beta2, muon.adam_share) == (0.02, 0.95, 0.015)
+    assert fnet.averaged("adam").decay == 0.999
+    draws = fnet.initializers.normal(jax.random.key(0), (10_000,))
+    assert abs(float(draws.std()) - 0.01) < 1e-3
+    draws = fnet.initializers.uniform(jax.random.key(0), (10_000,))
+    assert 0 <= draws.min() < draws.max() < 0.01
+    assert fnet.piecewise((5,), (1.0, 2.0))(5) == 2
+    assert fnet.leaky_relu(jax.numpy.float32(-1)) == jax.numpy.float32(-0.01)
+    assert fnet.gelu(jax.numpy.float32(1)) == jax.nn.gelu(jax.numpy.float32(1), approximate=True)
