@@ -64,14 +64,9 @@ def main() -> None:
     steps = epochs * -(-count // batch_size)
     optimizer = fnet.adam(fnet.warmup_cosine(4e-3, steps // 10, steps))
     state = fnet.train_state(net, optimizer, jax.random.key(0), (LENGTH,))
+    task = fnet.supervised(net, "sparse_categorical_crossentropy")
     state, history = fnet.fit(
-        net,
-        state,
-        (x, y),
-        loss="sparse_categorical_crossentropy",
-        epochs=epochs,
-        batch_size=batch_size,
-        record=["loss"],
+        task, state, (x, y), epochs=epochs, batch_size=batch_size, record=["loss"]
     )
 
     # It writes by drawing each letter from what the letters before it make probable.

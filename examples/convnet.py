@@ -49,14 +49,12 @@ def main() -> None:
 
     steps = epochs * -(-len(train[0]) // 128)
     optimizer = fnet.adam(fnet.warmup_cosine(4e-3, steps // 10, steps))
-    loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
     state = fnet.train_state(net, optimizer, jax.random.key(0), (28, 28))
     began = time.perf_counter()
-    state, _ = fnet.fit(
-        net, state, train, loss=loss, metrics=metrics, epochs=epochs, batch_size=128
-    )
+    state, _ = fnet.fit(task, state, train, epochs=epochs, batch_size=128)
     print(f"trained in {time.perf_counter() - began:.1f} s")
-    logs = fnet.evaluate(net, state, test, loss=loss, metrics=metrics)
+    logs = fnet.evaluate(task, state, test)
     print(f"test accuracy {logs['accuracy']:.4f}, loss {logs['loss']:.4f}")
 
     # The first layer is a model of its own, with the parameters it has in the whole.

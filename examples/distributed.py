@@ -49,7 +49,7 @@ def main() -> None:
         fnet.dense(10),
         fnet.softmax,
     )
-    goal: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
     state = fnet.train_state(net, "rmsprop", jax.random.key(0), (28, 28))
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
     batches = fnet.host_batches(train, args.batch_size, mesh, key=state.key)
@@ -60,7 +60,7 @@ def main() -> None:
         saving = {"callbacks": [checkpoints], "resume": "auto"}
     try:
         state, _ = fnet.fit(
-            net, state, batches, epochs=args.epochs, mesh=mesh, progress=first, **goal, **saving
+            task, state, batches, epochs=args.epochs, mesh=mesh, progress=first, **saving
         )
     except jax.errors.JaxRuntimeError as error:
         print(f"process {jax.process_index()} stops: {error}", *error.__notes__, file=sys.stderr)
@@ -69,7 +69,7 @@ def main() -> None:
 
     params = jax.device_get(state.params)  # each process has a copy of them
     if first:
-        logs = fnet.evaluate(net, params, test, **goal)
+        logs = fnet.evaluate(task, params, test)
         print(f"number of processes {jax.process_count()}: test accuracy {logs['accuracy']:.4f}")
 
 

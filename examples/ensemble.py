@@ -26,13 +26,12 @@ def main() -> None:
         fnet.dense(10),
         fnet.softmax,
     )
+    task = fnet.supervised(net, "sparse_categorical_crossentropy")
 
     # A vmap over keys makes the members; training and predicting them is one program each.
     keys = jax.random.split(jax.random.key(0), MEMBERS)
     states = jax.vmap(lambda key: fnet.train_state(net, "rmsprop", key, (28, 28)))(keys)
-    states, history = fnet.train_many(
-        net, states, train, loss="sparse_categorical_crossentropy", epochs=12, batch_size=64
-    )
+    states, _ = fnet.train_many(task, states, train, epochs=12, batch_size=64)
     probabilities = np.asarray(jax.vmap(lambda state: fnet.predict(net, state, images))(states))
     answers = probabilities.argmax(-1)
     alone = (answers == labels).mean(axis=1)

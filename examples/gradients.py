@@ -104,7 +104,7 @@ def analytic_zero() -> np.ndarray:
     at_best = slope({"kernel": jnp.float32(best[:5, None]), "bias": jnp.float32(best[5:])})
     assert max(abs(leaf).max() for leaf in jax.tree.leaves(at_best)) < 1e-5
 
-    step = jax.jit(fnet.train_step(net, "mean_squared_error"))
+    step = jax.jit(fnet.train_step(fnet.supervised(net, "mean_squared_error")))
     distances = []
     for _ in range(80):
         weights = np.concatenate([state.params["kernel"].ravel(), state.params["bias"]])

@@ -22,21 +22,14 @@ def main() -> None:
     net = fnet.sequential(
         fnet.rescale(1 / 255), fnet.flatten, fnet.dense(32), fnet.tanh, fnet.dense(10), fnet.softmax
     )
+    task = fnet.supervised(net, "sparse_categorical_crossentropy")
     state = fnet.train_state(net, fnet.momentum(), jax.random.key(0), (28, 28))
 
     def validation_loss(settings: dict[str, jax.Array]) -> jax.Array:
         """After two epochs; unbounded numbers become a rate above 0 and a beta in (0, 1)."""
         rate, beta = jnp.exp(settings["log_rate"]), jax.nn.sigmoid(settings["logit_beta"])
-        optimizer = fnet.momentum(rate, beta)
-        _, history = fnet.train(
-            net,
-            replace(state, optimizer=optimizer),
-            train,
-            loss="sparse_categorical_crossentropy",
-            epochs=2,
-            batch_size=50,
-            validation=validation,
-        )
+        start = replace(state, optimizer=fnet.momentum(rate, beta))
+        _, history = fnet.train(task, start, train, epochs=2, batch_size=50, validation=validation)
         return history["val_loss"][-1]
 
     # The whole run is a function of its settings, so an optimizer can be pointed at it.

@@ -1,11 +1,9 @@
-"""The chapter's Keras program in fnet, call for call; the comments are what it says in Keras.
+"""A Keras program in fnet, call for call; the comments hold the Keras code.
 
     python examples/keras_side_by_side.py
 
 Writes keras_history.png and keras_predictions.png into the current folder.
 """
-
-from typing import Any
 
 import jax
 import numpy as np
@@ -31,19 +29,18 @@ def main() -> None:
     # model.compile(optimizer="rmsprop", loss="sparse_categorical_crossentropy",
     #               metrics=["accuracy"])
     state = fnet.train_state(net, "rmsprop", jax.random.key(0), (28, 28))
-    goal: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
     # history = model.fit(train_images, train_labels,
     #                     epochs=5, batch_size=128, validation_split=0.2)
     data = train_images, train_labels
-    run: dict[str, Any] = {"epochs": 5, "batch_size": 128, "validation_split": 0.2}
-    state, history = fnet.fit(net, state, data, **run, **goal)
+    state, history = fnet.fit(task, state, data, epochs=5, batch_size=128, validation_split=0.2)
 
     # plt.plot(history.history["loss"]); plt.plot(history.history["val_loss"]); ...
     fnet.plot_history(history).savefig("keras_history.png", dpi=110)
 
     # model.evaluate(test_images, test_labels)
-    logs = fnet.evaluate(net, state, (test_images, test_labels), **goal)
+    logs = fnet.evaluate(task, state, (test_images, test_labels))
     print(f"test accuracy {logs['accuracy']:.4f}, loss {logs['loss']:.4f}")
 
     # predictions = model.predict(test_images[:10])
@@ -58,9 +55,9 @@ def main() -> None:
         "keras_predictions.png", dpi=110
     )
 
-    # model.fit(...) once more goes on where it stopped; so does a run from the state it returned.
-    further, _ = fnet.fit(net, state, data, **run, **goal)
-    more = fnet.evaluate(net, further, (test_images, test_labels), **goal)
+    # model.fit(...) again continues training; so does a run from the state that fit returned.
+    further, _ = fnet.fit(task, state, data, epochs=5, batch_size=128, validation_split=0.2)
+    more = fnet.evaluate(task, further, (test_images, test_labels))
     print(f"test accuracy {more['accuracy']:.4f} after {int(further.step)} steps")
     assert int(state.step) < int(further.step)  # and the state before is still there
 
@@ -70,17 +67,14 @@ def main() -> None:
     learned = {"dense": further.params["dense"]}
     odd_train, odd_test = (labels[:, None] % 2 for labels in (train_labels[:200], test_labels))
     head = fnet.sequential(fnet.dense(1), fnet.sigmoid)
+    odd = fnet.supervised(head, "binary_crossentropy", metrics=["binary_accuracy"])
     pixels = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten)
     for name, features, params in (("pixels", pixels, {}), ("learned features", hidden, learned)):
         x_train = fnet.predict(features, params, train_images[:200])
         x_test = fnet.predict(features, params, test_images)
         start = fnet.train_state(head, fnet.adam(0.003), jax.random.key(1), x_train.shape[1:])
-        odd_or_even: dict[str, Any] = {"loss": "binary_crossentropy"}
-        odd_or_even["metrics"] = ["binary_accuracy"]
-        trained, _ = fnet.train(
-            head, start, (x_train, odd_train), epochs=50, batch_size=32, **odd_or_even
-        )
-        logs = fnet.evaluate(head, trained, (x_test, odd_test), **odd_or_even)
+        trained, _ = fnet.train(odd, start, (x_train, odd_train), epochs=50, batch_size=32)
+        logs = fnet.evaluate(odd, trained, (x_test, odd_test))
         print(f"odd or even from {name}: test accuracy {logs['binary_accuracy']:.4f}")
     print("see keras_history.png and keras_predictions.png")
 

@@ -47,15 +47,13 @@ def main() -> None:
     )
     print(fnet.summary(net, (28, 28)))
 
-    loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
     state = fnet.train_state(net, args.optimizer, jax.random.key(args.seed), (28, 28))
     began = time.perf_counter()
     state, history = fnet.fit(
-        net,
+        task,
         state,
         train,
-        loss=loss,
-        metrics=metrics,
         epochs=epochs,
         batch_size=args.batch_size,
         validation_split=args.validation_split,
@@ -64,7 +62,7 @@ def main() -> None:
     print(f"trained in {time.perf_counter() - began:.1f} s")
 
     for name, data in {"training": train, "test": test}.items():
-        logs = fnet.evaluate(net, state, data, loss=loss, metrics=metrics)
+        logs = fnet.evaluate(task, state, data)
         print(f"{name} accuracy {logs['accuracy']:.4f}, loss {logs['loss']:.4f}")
 
     images, labels = test

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 import fnet
 from fnet.plots import COLORS, TRAINING, VALIDATION, tidy
 
-GOAL: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
 
@@ -56,12 +55,13 @@ def ball() -> None:
     figure.savefig("ball.png", dpi=110)
 
 
-def digits() -> tuple[Any, Any, Any]:
+def digits() -> tuple[Any, Any, Any, Any]:
     train, test = fnet.datasets.mnist_5k()
     net = fnet.sequential(
         fnet.rescale(1 / 255), fnet.flatten, fnet.dense(32), fnet.relu, fnet.dense(10), fnet.softmax
     )
-    return net, train, test
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return net, task, train, test
 
 
 def race() -> None:
@@ -70,7 +70,7 @@ def race() -> None:
     def ravine(point: Any) -> Any:
         return (point[0] ** 2 + 20 * point[1] ** 2) / 2
 
-    net, train, test = digits()
+    net, task, train, test = digits()
     runs = {  # on the ravine, on the digits
         "SGD": (fnet.sgd(0.085), fnet.sgd(0.1)),
         "momentum": (fnet.momentum(0.02), fnet.momentum(0.02)),
@@ -98,8 +98,7 @@ def race() -> None:
         axes.label_outer()
 
         state = fnet.train_state(net, there, jax.random.key(0), (28, 28))
-        run = {"epochs": 8, "batch_size": 128, "validation": test}
-        _, history = fnet.train(net, state, train, **run, **GOAL)
+        _, history = fnet.train(task, state, train, epochs=8, batch_size=128, validation=test)
         accuracy = np.asarray(history["val_accuracy"])
         error = 100 * (1 - accuracy)
         panels["G"].plot(range(1, 9), error, linestyle=DASHES[number], color=color, label=name)
@@ -113,15 +112,13 @@ def race() -> None:
 
 def steps() -> None:
     """The same descent with three step sizes, and with three sizes of a batch."""
-    net, train, _ = digits()
+    net, task, train, _ = digits()
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     sizes, batches = figure.subplots(1, 2)
 
     grid = fnet.grid(learning_rate=[0.001, 0.1, 1.5])
     states = grid.states(net, "sgd", (28, 28))
-    _, history = fnet.train_many(
-        net, states, train, epochs=4, batch_size=128, record=["loss"], **GOAL
-    )
+    _, history = fnet.train_many(task, states, train, epochs=4, batch_size=128, record=["loss"])
     names = ("too small: 0.001", "right: 0.1", "too large: 1.5")
     for number, (name, losses) in enumerate(zip(names, history["record"]["loss"], strict=True)):
         sizes.plot(losses, DASHES[number], color=COLORS[number], linewidth=1.2, label=name)
@@ -134,7 +131,7 @@ def steps() -> None:
     for number, batch_size in reversed(list(enumerate((1, 128, None)))):
         state = fnet.train_state(net, fnet.sgd(0.02), jax.random.key(0), (28, 28))
         _, history = fnet.train(
-            net, state, train, epochs=5, batch_size=batch_size, record=["loss"], **GOAL
+            task, state, train, epochs=5, batch_size=batch_size, record=["loss"]
         )
         losses = np.asarray(history["loss"])
         batches.plot(range(1, 6), losses, DASHES[number], color=COLORS[number], label=names[number])

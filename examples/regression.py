@@ -49,9 +49,8 @@ def main() -> None:
         states = jax.vmap(lambda key, net=net, o=optimizer: fnet.train_state(net, o, key, (1,)))(
             keys
         )
-        states, _ = fnet.train_many(
-            net, states, (x, y), loss="mean_squared_error", epochs=STEPS, batch_size=None
-        )
+        task = fnet.supervised(net, "mean_squared_error")
+        states, _ = fnet.train_many(task, states, (x, y), epochs=STEPS, batch_size=None)
         outputs = np.asarray(jax.vmap(lambda state, net=net: fnet.predict(net, state, x))(states))
         errors[width] = ((outputs - y) ** 2).mean(axis=(1, 2))
         curves[width] = outputs[errors[width].argmin()]

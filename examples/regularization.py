@@ -17,9 +17,12 @@ from matplotlib.ticker import MaxNLocator
 import fnet
 from fnet.plots import TRAINING, VALIDATION, tidy
 
-GOAL: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 START = (fnet.rescale(1 / 255), fnet.flatten)
 END = (fnet.dense(10), fnet.softmax)
+
+
+def task_of(net: Any) -> Any:
+    return fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def main() -> None:
@@ -29,8 +32,9 @@ def main() -> None:
 
     def history(net: Any, optimizer: Any, epochs: int) -> dict[str, np.ndarray]:
         state = fnet.train_state(net, optimizer, jax.random.key(0), (28, 28))
-        run: dict[str, Any] = {"epochs": epochs, "batch_size": 50, "validation": test}
-        _, curves = fnet.train(net, state, train, **run, **GOAL)
+        _, curves = fnet.train(
+            task_of(net), state, train, epochs=epochs, batch_size=50, validation=test
+        )
         return jax.tree.map(np.asarray, curves)
 
     def compare(
@@ -98,7 +102,7 @@ def main() -> None:
     small = fnet.sequential(*START, fnet.dense(32), fnet.relu, *END)
     keys = jax.random.split(jax.random.key(0), 16)
     states = jax.vmap(lambda key: fnet.train_state(small, "rmsprop", key, (28, 28)))(keys)
-    states, _ = fnet.train_many(small, states, train, epochs=15, batch_size=50, **GOAL)
+    states, _ = fnet.train_many(task_of(small), states, train, epochs=15, batch_size=50)
     outputs = jax.vmap(lambda state: fnet.predict(small, state, test[0]))(states)
     sizes = jnp.arange(1, 17)
     averages = jnp.cumsum(outputs, axis=0) / sizes[:, None, None]

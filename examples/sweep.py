@@ -17,21 +17,13 @@ def main() -> None:
     net = fnet.sequential(
         fnet.rescale(1 / 255), fnet.flatten, fnet.dense(32), fnet.relu, fnet.dense(10), fnet.softmax
     )
+    task = fnet.supervised(net, "sparse_categorical_crossentropy", metrics=["accuracy"])
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
     grid = fnet.grid(learning_rate=np.logspace(-4, 0, 9), seed=range(3))
     for number, optimizer in enumerate(["sgd", "momentum", "rmsprop", "adam"]):
         states = grid.states(net, optimizer, (28, 28))
-        _, history = fnet.train_many(
-            net,
-            states,
-            train,
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-            epochs=3,
-            batch_size=64,
-            validation=test,
-        )
+        _, history = fnet.train_many(task, states, train, epochs=3, batch_size=64, validation=test)
         print(f"{optimizer}: {len(grid)} runs\n{grid.table(history)}\n")
         accuracy = np.asarray(history["val_accuracy"])[:, -1]
         rows, means, spreads = grid.over_seeds(accuracy)

@@ -10,6 +10,8 @@ import sys
 import jax
 import pytest
 
+import fnet
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -199,15 +201,28 @@ def test_keras_side_by_side(tmp_path, run):
     assert picture(tmp_path / "keras_predictions.png")
 
 
-def test_the_pages_of_the_examples_are_up_to_date():
+def test_the_gallery_is_up_to_date():
     index = runpy.run_path(str(ROOT / "examples" / "gallery" / "index.py"))
-    chapter = (ROOT / "examples" / "README.md").read_text()
     stale = "run python examples/gallery/index.py"
-    assert chapter == index["with_lines"](chapter), stale
     assert (ROOT / "examples" / "gallery" / "README.md").read_text() == index["page"](), stale
     pictures = {name for _, names in index["programs"]().values() for name in names}
     there = {path.name for path in (ROOT / "examples" / "gallery").glob("*.*")}
     assert there - {"README.md", "index.py"} == pictures
+
+
+def test_the_page_of_the_examples_quotes_their_lines():
+    page = (ROOT / "examples" / "README.md").read_text()
+    quotes = re.findall(r"\((\w+\.py)\) \| `(.+)` \|$", page, re.MULTILINE)
+    assert len(quotes) > 80
+    for program, words in quotes:
+        lines = (ROOT / "examples" / program).read_text().splitlines()
+        assert any(words in line for line in lines), f"{program} has no line with {words!r}"
+
+
+def test_the_page_of_the_examples_names_each_of_them():
+    page = (ROOT / "examples" / "README.md").read_text()
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"[{path.name}]({path.name})" in page
 
 
 def test_readme(tmp_path, monkeypatch):
@@ -217,3 +232,29 @@ def test_readme(tmp_path, monkeypatch):
     )
     assert attempted > 0
     assert not failed
+
+
+def test_the_program_for_users_of_keras_runs():
+    program, _ = (ROOT / "docs" / "keras.md").read_text().split("## What is the same")
+    code = re.findall(r"^\| `.+` \| `(.+)` \|$", program, re.MULTILINE)
+    (x, y), (x_test, y_test) = fnet.datasets.mnist_5k()
+    names = {"fnet": fnet, "jax": jax, "x": x[:300], "y": y[:300], "x_test": x_test}
+    names |= {"y_test": y_test, "weights": jax.numpy.ones(300)}
+    exec("\n".join(line for line in code if "load_keras" not in line), names)
+    assert {"net", "task", "state", "history"} <= names.keys()
+
+
+def test_the_defaults_that_users_of_keras_are_told():
+    assert fnet.adam().epsilon == fnet.adamw().epsilon == 1e-8
+    assert fnet.adamw().weight_decay == 1e-4
+    assert (fnet.lion().learning_rate, fnet.lion().weight_decay) == (1e-4, 0)
+    muon = fnet.muon()
+    assert (muon.learning_rate, muon.beta2, muon.adam_share) == (0.02, 0.95, 0.015)
+    assert fnet.averaged("adam").decay == 0.999
+    draws = fnet.initializers.normal(jax.random.key(0), (10_000,))
+    assert abs(float(draws.std()) - 0.01) < 1e-3
+    draws = fnet.initializers.uniform(jax.random.key(0), (10_000,))
+    assert 0 <= draws.min() < draws.max() < 0.01
+    assert fnet.piecewise((5,), (1.0, 2.0))(5) == 2
+    assert fnet.leaky_relu(jax.numpy.float32(-1)) == jax.numpy.float32(-0.01)
+    assert fnet.gelu(jax.numpy.float32(1)) == jax.nn.gelu(jax.numpy.float32(1), approximate=True)

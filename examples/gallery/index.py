@@ -1,4 +1,4 @@
-"""Writes gallery/README.md, the page of all pictures, and the lines that ../README.md points to.
+"""Writes gallery/README.md, the page of all pictures.
 
 python examples/gallery/index.py
 """
@@ -35,30 +35,9 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def with_lines(text: str) -> str:
-    """The links of a page, each with the number of the first line that holds its title.
-
-    A link is written `[what](program.py "a piece of its source")`.
-    """
-
-    def numbered(link: re.Match[str]) -> str:
-        file, piece = link["file"], link["piece"]
-        for number, line in enumerate((EXAMPLES / file).read_text().splitlines(), 1):
-            if piece in line:
-                return f'({file}#L{number} "{piece}")'
-        raise ValueError(
-            f"{file} must have a line with {piece!r}, got none. Change the link in "
-            f"examples/README.md."
-        )
-
-    return re.sub(r'\((?P<file>[\w./]+\.py)(#L\d+)? "(?P<piece>[^"]+)"\)', numbered, text)
-
-
 def main() -> None:
     (GALLERY / "README.md").write_text(page())
-    chapter = EXAMPLES / "README.md"
-    chapter.write_text(with_lines(chapter.read_text()))
-    print("wrote gallery/README.md and the lines of README.md")
+    print("wrote gallery/README.md")
 
 
 if __name__ == "__main__":
