@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the parent of the measured processes stays small
 NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
 
-class ParamSharding(NamedTuple):
+class DataFolder(NamedTuple):
     """Where the four files of MNIST lie."""
 
     folder: str
@@ -27,7 +27,7 @@ class ParamSharding(NamedTuple):
 
 
 @contextlib.contextmanager
-def laid_out() -> Iterator[ParamSharding]:
+def laid_out() -> Iterator[DataFolder]:
     """MNIST's four files in a temporary folder, where every contender finds the same."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "mnist")
@@ -38,7 +38,7 @@ def laid_out() -> Iterator[ParamSharding]:
         before = os.environ.get("FNET_DATA_DIR")
         os.environ["FNET_DATA_DIR"] = folder
         try:
-            yield ParamSharding(str(data), result["whole"])
+            yield DataFolder(str(data), result["whole"])
         finally:
             os.environ.pop("FNET_DATA_DIR")
             if before is not None:

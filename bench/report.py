@@ -8,7 +8,6 @@ from bench import machine, results
 from bench.parts import (
     accelerator,
     devices,
-    estimate,
     growth,
     headline,
     imports,
@@ -32,7 +31,6 @@ PARTS: dict[str, ModuleType] = {
     "streaming": streaming,
     "accelerator": accelerator,
     "devices": devices,
-    "estimate": estimate,
 }
 
 HEAD = """# Benchmarks

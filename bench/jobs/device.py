@@ -28,7 +28,7 @@ def train(clock: Clock, folder: str, epochs: int) -> Result:
     options: dict[str, Any] = {"epochs": epochs, "batch_size": BATCH_SIZE}
 
     def run() -> Any:
-        return jax.block_until_ready(fnet.train(net, state, data, loss=with_fnet.LOSS, **options))
+        return jax.block_until_ready(fnet.train(with_fnet.task(net), state, data, **options))
 
     result = {"seconds": timing.in_turns({"run": run})["run"]}
     return result | {"accuracy": with_fnet.accuracy(net, run()[0], test)}
@@ -39,7 +39,7 @@ def steps(clock: Clock, folder: str, epochs: int) -> Result:
     train, test = mnist(folder)
     data = jax.tree.map(jnp.asarray, train)
     net = with_fnet.network()
-    step = fnet.train_step(net, with_fnet.LOSS)
+    step = fnet.train_step(with_fnet.task(net))
 
     def one(state: Any, batch: Any) -> Any:
         return step(state, batch)[0]
@@ -97,9 +97,9 @@ def ensemble(clock: Clock, members: int, samples: int) -> Result:
     @jax.jit
     def train(states: Any, data: Any) -> Any:
         options: dict[str, Any] = {"epochs": 1, "batch_size": BATCH_SIZE}
-        return jax.vmap(
-            lambda state: fnet.train(net, state, data, loss=with_fnet.LOSS, **options)[0]
-        )(states)
+        return jax.vmap(lambda state: fnet.train(with_fnet.task(net), state, data, **options)[0])(
+            states
+        )
 
     def run() -> None:
         jax.block_until_ready(train(states, data))

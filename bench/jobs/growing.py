@@ -30,7 +30,7 @@ def whole_run(images: Any, labels: Any, batch_size: int, sizes: tuple[int, ...])
 
     def run(state: Any, x: jax.Array, y: jax.Array) -> Any:
         data = x, y
-        return fnet.train(net, state, data, loss=with_fnet.LOSS, epochs=1, batch_size=batch_size)[0]
+        return fnet.train(with_fnet.task(net), state, data, epochs=1, batch_size=batch_size)[0]
 
     compiled = jax.jit(run).lower(state, x, y).compile()
     return lambda: jax.block_until_ready(compiled(state, x, y)), -(-len(x) // batch_size)

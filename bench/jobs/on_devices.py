@@ -18,10 +18,10 @@ def run(clock: Clock, devices: int, samples: int, virtual: bool) -> Result:
     mesh = jax.sharding.Mesh(jax.devices()[:devices], ("data",))
     net = with_fnet.network()
     state, data = with_fnet.start(net), synthetic(samples)
-    options: dict[str, Any] = {"loss": with_fnet.LOSS, "epochs": 1, "batch_size": BATCH_SIZE}
+    options: dict[str, Any] = {"epochs": 1, "batch_size": BATCH_SIZE}
 
     def train(mesh: Any) -> None:
-        jax.block_until_ready(fnet.train(net, state, data, mesh=mesh, **options))
+        jax.block_until_ready(fnet.train(with_fnet.task(net), state, data, mesh=mesh, **options))
 
     return dict(timing.in_turns({"mesh": lambda: train(mesh), "alone": lambda: train(None)}))
 

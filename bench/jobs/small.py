@@ -31,8 +31,8 @@ def run(clock: Clock) -> Result:
 def whole_run(images: Any, labels: Any) -> Any:
     net = with_fnet.network(sizes=SIZES)
     state, data = with_fnet.start(net), (jnp.asarray(images), jnp.asarray(labels))
-    options: dict[str, Any] = {"loss": with_fnet.LOSS, "epochs": 1, "batch_size": BATCH_SIZE}
-    return lambda: jax.block_until_ready(fnet.train(net, state, data, **options)[0])
+    options: dict[str, Any] = {"epochs": 1, "batch_size": BATCH_SIZE}
+    return lambda: jax.block_until_ready(fnet.train(with_fnet.task(net), state, data, **options)[0])
 
 
 def step_loop(images: Any, labels: Any) -> Any:
@@ -45,7 +45,7 @@ def step_loop(images: Any, labels: Any) -> Any:
             range(0, SAMPLES, BATCH_SIZE), labels.reshape(-1, BATCH_SIZE), strict=True
         )
     ]
-    step = jax.jit(fnet.train_step(net, with_fnet.LOSS), donate_argnums=0)
+    step = jax.jit(fnet.train_step(with_fnet.task(net)), donate_argnums=0)
 
     def run() -> None:
         nonlocal state

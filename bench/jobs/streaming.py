@@ -13,7 +13,7 @@ from bench.clock import Clock, Result, peak_mib
 from bench.data import synthetic
 from bench.headline_job import BATCH_SIZE
 from bench.jobs import timing
-from bench.jobs.with_fnet import LOSS, network, start
+from bench.jobs.with_fnet import network, start, task
 
 BLOCK = 2**17  # images that are made at a time
 
@@ -36,8 +36,8 @@ def mapped(folder: str) -> Any:
 
 def epoch(data: Any) -> Any:
     net = network()
-    options: dict[str, Any] = {"loss": LOSS, "batch_size": BATCH_SIZE, "progress": False}
-    return jax.block_until_ready(fnet.fit(net, start(net), data, **options))
+    options: dict[str, Any] = {"batch_size": BATCH_SIZE, "progress": False}
+    return jax.block_until_ready(fnet.fit(task(net), start(net), data, **options))
 
 
 def beside(clock: Clock, folder: str) -> Result:

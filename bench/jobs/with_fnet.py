@@ -14,14 +14,16 @@ from bench.data import mnist
 from bench.headline_job import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES
 from bench.jobs import timing
 
-LOSS = "sparse_categorical_crossentropy"
-
 
 def network(*first: Any, sizes: tuple[int, ...] = SIZES) -> Any:
     _, *hidden, classes = sizes
     layers = [layer for width in hidden for layer in (fnet.dense(width), fnet.relu)]
     ends = fnet.dense(classes), fnet.softmax
     return fnet.sequential(*first, fnet.rescale(1 / 255), fnet.flatten, *layers, *ends)
+
+
+def task(net: Any, *metrics: str) -> Any:
+    return fnet.supervised(net, "sparse_categorical_crossentropy", metrics)
 
 
 def start(net: Any, seed: int = 0) -> Any:
@@ -34,7 +36,7 @@ def load(folder: str, whole: bool) -> Any:
 
 
 def accuracy(net: Any, state: Any, test: Any) -> float:
-    return fnet.evaluate(net, state, test, loss=LOSS, metrics=["accuracy"])["accuracy"]
+    return fnet.evaluate(task(net, "accuracy"), state, test)["accuracy"]
 
 
 def fit(clock: Clock, folder: str, whole: bool, epochs: int) -> Result:
@@ -42,10 +44,9 @@ def fit(clock: Clock, folder: str, whole: bool, epochs: int) -> Result:
     train, test = load(folder, whole)
     net = network()
     state, _ = fnet.fit(
-        net,
+        task(net),
         start(net),
         train,
-        loss=LOSS,
         epochs=epochs,
         batch_size=BATCH_SIZE,
         callbacks=[lambda epoch, state, logs: clock.epoch()],
@@ -69,7 +70,7 @@ def fit_first_step(clock: Clock, folder: str, whole: bool) -> Result:
 
     train, _ = load(folder, whole)
     net = network(press)
-    state, _ = fnet.fit(net, start(net), train, loss=LOSS, batch_size=BATCH_SIZE)
+    state, _ = fnet.fit(task(net), start(net), train, batch_size=BATCH_SIZE)
     jax.block_until_ready(state.params)
     clock.step()
     return {"first_step": clock.first_step, "steps": int(state.step)}
@@ -83,7 +84,7 @@ def train(clock: Clock, folder: str, whole: bool, epochs: int) -> Result:
     state = start(net)
 
     def run() -> Any:
-        trained, _ = fnet.train(net, state, data, loss=LOSS, epochs=epochs, batch_size=BATCH_SIZE)
+        trained, _ = fnet.train(task(net), state, data, epochs=epochs, batch_size=BATCH_SIZE)
         return jax.block_until_ready(trained)
 
     trained = run()
@@ -101,13 +102,13 @@ def fit_beside_train(clock: Clock, folder: str, whole: bool) -> Result:
     net = network()
     state = start(net)
     times: Result = {"fit": [], "train": []}
-    options: dict[str, Any] = {"loss": LOSS, "batch_size": BATCH_SIZE}
+    options: dict[str, Any] = {"batch_size": BATCH_SIZE}
     for turn in range(13):
         ends: list[float] = []
         note = [lambda epoch, state, logs, ends=ends: ends.append(clock.now())]
-        fnet.fit(net, state, data, epochs=2, callbacks=note, **options)
+        fnet.fit(task(net), state, data, epochs=2, callbacks=note, **options)
         began = clock.now()
-        jax.block_until_ready(fnet.train(net, state, data, epochs=1, **options)[0])
+        jax.block_until_ready(fnet.train(task(net), state, data, epochs=1, **options)[0])
         ended = clock.now()
         if turn:  # the first one compiles
             times["fit"].append(ends[1] - ends[0])
@@ -128,7 +129,7 @@ def saving(
                 checkpoints = fnet.Checkpoints(directory, every=steps or None)
                 began = clock.now()
                 fnet.fit(
-                    net, state, data, loss=LOSS, batch_size=BATCH_SIZE,
+                    task(net), state, data, batch_size=BATCH_SIZE,
                     callbacks=[] if steps == 0 else [checkpoints],
                 )  # fmt: skip
                 ended = clock.now()
@@ -149,6 +150,6 @@ def inference(clock: Clock, folder: str) -> Result:
         return np.asarray(fnet.predict(net, state, x))
 
     def evaluate() -> Any:
-        return fnet.evaluate(net, state, (x, y), loss=LOSS, metrics=["accuracy"])
+        return fnet.evaluate(task(net, "accuracy"), state, (x, y))
 
     return timing.in_turns({"predict": predict, "evaluate": evaluate})

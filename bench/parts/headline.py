@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import pictures
-from bench.data import ParamSharding, laid_out
+from bench.data import DataFolder, laid_out
 from bench.options import Options
 from bench.parts.headline_figures import FIT, figures, floor, names
 from bench.parts.headline_words import words
@@ -51,7 +51,7 @@ def measure(options: Options) -> Content:
     return settings | parts
 
 
-def jobs(options: Options, laid: ParamSharding) -> dict[str, Callable[[], Content]]:
+def jobs(options: Options, laid: DataFolder) -> dict[str, Callable[[], Content]]:
     """One round, in order."""
     todo: dict[str, Callable[[], Content]] = {}
     for name, (job, arguments) in CONTENDERS.items():
@@ -68,7 +68,7 @@ def jobs(options: Options, laid: ParamSharding) -> dict[str, Callable[[], Conten
     return todo
 
 
-def told(arguments: dict[str, Any], laid: ParamSharding) -> dict[str, Any]:
+def told(arguments: dict[str, Any], laid: DataFolder) -> dict[str, Any]:
     known = {"whole": laid.whole} if "whole" in arguments else {}
     return arguments | known | {"folder": laid.folder}
 
