@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from bench import report, results
-from bench.headline_job import EPOCHS
-from bench.options import Options
+from bench.data import EPOCHS
 from bench.parts import headline
+from bench.processes import Options
 
 
 def main() -> None:

@@ -8,12 +8,36 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.clock import Result
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 1800  # seconds; a job takes one to two minutes at most
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        rounds: how often every contender runs, in turns.
+        epochs: of the headline job.
+        only: the headline's contenders to run, all of them unless named.
+        quick: whether growth, ensembles and updates try a few sizes only.
+        gigabytes: how much data streaming lays out on the disk.
+        anywhere: whether the accelerator's part runs on whatever device there is.
+        out: the folder of `results/` and `README.md`.
+    """
+
+    rounds: int
+    epochs: int
+    only: tuple[str, ...]
+    quick: bool
+    gigabytes: float
+    anywhere: bool
+    out: Path
 
 
 def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result
-from bench.data import mnist, synthetic
-from bench.headline_job import BATCH_SIZE
-from bench.jobs import loop, timing, with_flax, with_fnet
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, mnist, synthetic
+from bench.jobs import loop, with_flax, with_fnet
 
 
 def describe(clock: Clock) -> Result:
@@ -30,7 +29,7 @@ def train(clock: Clock, folder: str, epochs: int) -> Result:
     def run() -> Any:
         return jax.block_until_ready(fnet.train(with_fnet.task(net), state, data, **options))
 
-    result = {"seconds": timing.in_turns({"run": run})["run"]}
+    result = {"seconds": time_in_turns({"run": run})["run"]}
     return result | {"accuracy": with_fnet.accuracy(net, run()[0], test)}
 
 
@@ -84,7 +83,7 @@ def looped(one: Any, state: Any, data: Any, epochs: int) -> tuple[Result, Any]:
                 state = step(state, data, order[begin : begin + BATCH_SIZE])
         jax.block_until_ready(state)
 
-    return {"seconds": timing.in_turns({"run": run})["run"]}, state
+    return {"seconds": time_in_turns({"run": run})["run"]}, state
 
 
 def ensemble(clock: Clock, members: int, samples: int) -> Result:
@@ -104,4 +103,4 @@ def ensemble(clock: Clock, members: int, samples: int) -> Result:
     def run() -> None:
         jax.block_until_ready(train(states, data))
 
-    return {"seconds": timing.in_turns({"run": run})["run"]}
+    return {"seconds": time_in_turns({"run": run})["run"]}

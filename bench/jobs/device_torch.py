@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from bench.clock import Clock, Result
-from bench.data import mnist
-from bench.headline_job import BATCH_SIZE
-from bench.jobs import timing
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, mnist
 from bench.jobs.with_torch import network, rmsprop
 
 Step = Callable[[Any], Any]
@@ -48,7 +46,7 @@ class Run:
             if device.type == "cuda":
                 torch.cuda.synchronize()
 
-        seconds = timing.in_turns({"run": run})["run"]
+        seconds = time_in_turns({"run": run})["run"]
         with torch.inference_mode():
             scores = self.model(self.x_test.float().div_(255))
             right = (scores.argmax(1) == self.y_test).float().mean().item()

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result
+from bench.clock import Clock, Result, time_in_turns
 from bench.data import synthetic
-from bench.jobs import timing, with_fnet, with_jax
+from bench.jobs import with_fnet, with_jax
 
 RAW_STEPS = 400  # at most; a Python loop needs no whole epoch
 
@@ -19,7 +19,7 @@ def point(clock: Clock, samples: int, batch_size: int, sizes: list[int]) -> Resu
     calls, steps = {}, {}
     calls["fnet"], steps["fnet"] = whole_run(images, labels, batch_size, tuple(sizes))
     calls["raw"], steps["raw"] = raw_loop(images, labels, batch_size, tuple(sizes))
-    times = timing.in_turns(calls, most=15, seconds=1.5, warm=False)
+    times = time_in_turns(calls, most=15, seconds=1.5, warm=False)
     return {name: [t / steps[name] for t in times[name]] for name in calls}
 
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 import fnet
 from bench.clock import Clock, Result
-from bench.data import NAMES
-from bench.headline_job import SAMPLES
+from bench.data import NAMES, SAMPLES
 
 
 def lay_out(clock: Clock, folder: str) -> Result:

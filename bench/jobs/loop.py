@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bench.clock import Clock
-from bench.headline_job import BATCH_SIZE
+from bench.data import BATCH_SIZE
 
 State = TypeVar("State")
 

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 
 import fnet
-from bench.clock import Clock, Result
-from bench.data import synthetic
-from bench.headline_job import BATCH_SIZE
-from bench.jobs import timing, with_fnet
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, synthetic
+from bench.jobs import with_fnet
 
 SAMPLES = 100 * BATCH_SIZE
 FORMS = ("vmap", "map")
@@ -35,7 +34,7 @@ def run(clock: Clock, width: int, members: int) -> Result:
         jax.block_until_ready(fnet.train(with_fnet.task(net), one, data, **options))
 
     calls: dict[str, Callable[[], None]] = {form: partial(many, form) for form in FORMS}
-    return dict(timing.in_turns(calls | {"alone": alone}, most=25))
+    return dict(time_in_turns(calls | {"alone": alone}, most=25))
 
 
 def started(net: Any, key: jax.Array) -> fnet.TrainState:

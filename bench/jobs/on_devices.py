@@ -5,10 +5,9 @@ from typing import Any
 import jax
 
 import fnet
-from bench.clock import Clock, Result
-from bench.data import synthetic
-from bench.headline_job import BATCH_SIZE
-from bench.jobs import timing, with_fnet
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, synthetic
+from bench.jobs import with_fnet
 
 
 def run(clock: Clock, devices: int, samples: int, virtual: bool) -> Result:
@@ -23,7 +22,7 @@ def run(clock: Clock, devices: int, samples: int, virtual: bool) -> Result:
     def train(mesh: Any) -> None:
         jax.block_until_ready(fnet.train(with_fnet.task(net), state, data, mesh=mesh, **options))
 
-    return dict(timing.in_turns({"mesh": lambda: train(mesh), "alone": lambda: train(None)}))
+    return dict(time_in_turns({"mesh": lambda: train(mesh), "alone": lambda: train(None)}))
 
 
 def count(clock: Clock) -> Result:

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result
-from bench.data import synthetic
-from bench.headline_job import SAMPLES
-from bench.jobs import timing, with_fnet, with_jax
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import SAMPLES, synthetic
+from bench.jobs import with_fnet, with_jax
 
 SIZES, BATCH_SIZE = (784, 16, 10), 32
 STEPS = SAMPLES // BATCH_SIZE
@@ -24,7 +23,7 @@ def run(clock: Clock) -> Result:
         "train_step": step_loop(images, labels),
         "raw": raw_loop(images, labels),
     }
-    times = timing.in_turns(calls)
+    times = time_in_turns(calls)
     return {name: [t / STEPS for t in times[name]] for name in calls}
 
 

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result, peak_mib
-from bench.data import synthetic
-from bench.headline_job import BATCH_SIZE
-from bench.jobs import timing
+from bench.clock import Clock, Result, peak_mib, time_in_turns
+from bench.data import BATCH_SIZE, synthetic
 from bench.jobs.with_fnet import network, start, task
 
 BLOCK = 2**17  # images that are made at a time
@@ -47,7 +45,7 @@ def beside(clock: Clock, folder: str) -> Result:
     pairs = zip(*(jax.tree.leaves(epoch(data)[0].params) for data in (rows, whole)), strict=True)
     same = all(bool((a == b).all()) for a, b in pairs)
     calls = {"memmap": lambda: epoch(rows), "memory": lambda: epoch(whole)}
-    return {**timing.in_turns(calls, seconds=120.0, warm=False), "same": same}
+    return {**time_in_turns(calls, seconds=120.0, warm=False), "same": same}
 
 
 def alone(clock: Clock, folder: str) -> Result:

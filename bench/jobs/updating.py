@@ -10,9 +10,8 @@ import numpy as np
 import optax
 
 import fnet
-from bench.clock import Clock, Result
-from bench.headline_job import EPSILON, LEARNING_RATE, RHO
-from bench.jobs import timing
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import EPSILON, LEARNING_RATE, RHO
 
 PARAMETERS, CALLS = 1_000_000, 20
 
@@ -26,7 +25,7 @@ RULES: dict[str, Any] = {
 
 def run(clock: Clock, leaves: int) -> Result:
     """Seconds an update."""
-    times = timing.in_turns({name: updates(rule, leaves) for name, rule in RULES.items()}, most=15)
+    times = time_in_turns({name: updates(rule, leaves) for name, rule in RULES.items()}, most=15)
     return {name: [t / CALLS for t in times[name]] for name in RULES}
 
 

@@ -7,8 +7,7 @@ import jax
 import optax
 
 from bench.clock import Clock, Result
-from bench.data import flat_mnist
-from bench.headline_job import EPSILON, LEARNING_RATE, RHO, SIZES
+from bench.data import EPSILON, LEARNING_RATE, RHO, SIZES, flat_mnist
 from bench.jobs import loop
 
 

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result
-from bench.data import mnist
-from bench.headline_job import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES
-from bench.jobs import timing
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES, mnist
 
 
 def network(*first: Any, sizes: tuple[int, ...] = SIZES) -> Any:
@@ -152,4 +150,4 @@ def inference(clock: Clock, folder: str) -> Result:
     def evaluate() -> Any:
         return fnet.evaluate(task(net, "accuracy"), state, (x, y))
 
-    return timing.in_turns({"predict": predict, "evaluate": evaluate})
+    return time_in_turns({"predict": predict, "evaluate": evaluate})

@@ -5,10 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.clock import Clock, Result
-from bench.data import flat_mnist, mnist
-from bench.headline_job import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES
-from bench.jobs import loop, timing
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES, flat_mnist, mnist
+from bench.jobs import loop
 
 
 def network(*first: Any, steps_per_execution: int = 1, metrics: tuple[str, ...] = ()) -> Any:
@@ -75,4 +74,4 @@ def inference(clock: Clock, folder: str, batch_size: int | None) -> Result:
     def evaluate() -> Any:
         return model.evaluate(x, y, **options)
 
-    return timing.in_turns({"predict": predict, "evaluate": evaluate})
+    return time_in_turns({"predict": predict, "evaluate": evaluate})

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from bench.clock import Clock, Result
-from bench.data import flat_mnist
-from bench.headline_job import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES
+from bench.data import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES, flat_mnist
 from bench.jobs import loop
 
 INPUTS, HIDDEN, CLASSES = SIZES

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from bench.clock import Clock, Result
-from bench.data import flat_mnist, mnist
-from bench.headline_job import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES
-from bench.jobs import timing
+from bench.clock import Clock, Result, time_in_turns
+from bench.data import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES, flat_mnist, mnist
 
 
 def network() -> Any:
@@ -79,4 +77,4 @@ def inference(clock: Clock, folder: str, batch_size: int) -> Result:
         return loss.item() / len(y), right.item() / len(y)
 
     with torch.inference_mode():
-        return timing.in_turns({"predict": predict, "evaluate": evaluate})
+        return time_in_turns({"predict": predict, "evaluate": evaluate})

@@ -4,11 +4,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import headline_job, markdown, pictures
+from bench import data, markdown, pictures
 from bench.data import laid_out
 from bench.machine import accelerator
-from bench.options import Options
-from bench.processes import fresh, in_turns
+from bench.processes import Options, fresh, in_turns
 from bench.results import Content, column, good, reasons
 
 TITLE = "On an accelerator"
@@ -34,7 +33,7 @@ def measure(options: Options) -> Content:
             for name, (job, arguments) in CONTENDERS.items()
         }
         results = in_turns(options.rounds, jobs)
-    samples = headline_job.SAMPLES // (30 if options.quick else 1)
+    samples = data.SAMPLES // (30 if options.quick else 1)
     members = MEMBERS[:2] if options.quick else MEMBERS
     ensembles = []
     for number in members:

@@ -4,10 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from bench import markdown
-from bench.headline_job import BATCH_SIZE
+from bench.data import BATCH_SIZE
 from bench.machine import accelerator
-from bench.options import Options
-from bench.processes import fresh, in_turns
+from bench.processes import Options, fresh, in_turns
 from bench.results import Content, column, reasons
 
 TITLE = "On many devices"

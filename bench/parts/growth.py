@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from bench import headline_job, markdown, pictures
-from bench.options import Options
-from bench.processes import fresh
+from bench import data, markdown, pictures
+from bench.processes import Options, fresh
 from bench.results import Content, column, good
 
 TITLE = "How a step grows"
-INPUTS, WIDTH, CLASSES = headline_job.SIZES
+INPUTS, WIDTH, CLASSES = data.SIZES
 SAMPLES = 2**14  # four steps an epoch of the largest batch
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -31,7 +30,7 @@ def job(axis: str, value: int) -> dict[str, Any]:
     hidden = [value if axis == "width" else WIDTH] * (value if axis == "depth" else 1)
     return {
         "samples": value if axis == "samples" else SAMPLES,
-        "batch_size": value if axis == "batch" else headline_job.BATCH_SIZE,
+        "batch_size": value if axis == "batch" else data.BATCH_SIZE,
         "sizes": [INPUTS, *hidden, CLASSES],
     }
 
@@ -50,7 +49,7 @@ def measure(options: Options) -> Content:
 def floor(content: Content, axis: str, value: int) -> float:
     """Seconds of a step's matrix products at the machine's peak."""
     size = job(axis, value)
-    flops = headline_job.flops(tuple(size["sizes"])) * size["batch_size"]
+    flops = data.flops(tuple(size["sizes"])) * size["batch_size"]
     return flops / content["gflops"] / 1e9
 
 

@@ -6,15 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import pictures
+from bench import data, markdown, pictures
 from bench.data import DataFolder, laid_out
-from bench.options import Options
-from bench.parts.headline_figures import FIT, figures, floor, names
-from bench.parts.headline_words import words
-from bench.processes import fresh, in_turns
-from bench.results import Content
+from bench.processes import Options, fresh, in_turns
+from bench.results import Content, column, good, reasons
 
 TITLE = "The headline job"
+FIT = "fnet fit"
 LIBRARIES = ("numpy", "jax", "torch")
 
 # Job and arguments; `whole` says whether fnet.datasets can find the data.
@@ -23,7 +21,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "fnet train": ("with_fnet:train", {"whole": True}),
     "JAX by hand": ("with_jax:raw", {"donate": False}),
     "JAX by hand, donated": ("with_jax:raw", {"donate": True}),
-    "stax": ("with_stax:run", {}),
+    "stax": ("with_jax:stax", {}),
     "flax + optax": ("with_flax:run", {}),
     "equinox + optax": ("with_equinox:run", {}),
     "Keras": ("with_keras:run", {"steps_per_execution": 1}),
@@ -74,7 +72,11 @@ def told(arguments: dict[str, Any], laid: DataFolder) -> dict[str, Any]:
 
 
 def section(content: Content) -> str:
-    return words(content)
+    parts = [notes(content), figures_table(content), failed(content)]
+    if FIT in names(content):
+        parts += [ratio_table(content), progress(content), to_the_floor(content)]
+    parts.append("![Seconds an epoch and of the whole job](results/headline.png)")
+    return "\n\n".join(part for part in parts if part)
 
 
 def draw(content: Content, folder: Path) -> None:
@@ -93,3 +95,127 @@ def draw(content: Content, folder: Path) -> None:
     axes[0].axvline(floor(content)[2], color=pictures.VERMILION, linestyle="--")
     axes[0].set_title("dashed: the matrix products alone, at the machine's peak", fontsize=9)
     pictures.save(figure, folder, "headline")
+
+
+COLUMNS = {  # key: head and digits
+    "first step": ("first step, s", 1),
+    "steady": ("s an epoch", 2),
+    "total": ("whole job, s", 1),
+    "memory": ("peak memory, MiB", 0),
+    "accuracy": ("test accuracy", 4),
+}
+
+
+def failed(content: Content) -> str:
+    parts = (reasons(content[part]) for part in ("contenders", "first_steps", "beside", "peaks"))
+    return "\n".join(markdown.failures(part) for part in parts if part)
+
+
+NOTES = """784-512-10, relu and softmax, RMSProp with learning rate 0.001, rho 0.9 and epsilon
+1e-7, batches of 128 in a new order each epoch and the smaller last one too, {epochs} epochs of
+60,000 images of {data}; {rounds} rounds.
+
+- Seconds count from the moment before the process starts: Python's start, all imports, reading and
+  unzipping the data, and compiling are in them.
+- *First step*: when the parameters after the first step are ready. `fit` and Keras take it inside a
+  call, so another process measures it: Keras is left by an exception in a callback after the first
+  batch, `fit` gets a Ctrl-C while it traces its first call. `train` is one program, without a first
+  step to be seen.
+- *Seconds an epoch*: from the end of the first epoch to the end of the last; of `train` a second
+  call.
+- *Whole job*: until the last epoch ends. *Memory*: the largest resident set until then.
+- *Test accuracy* is taken afterwards and shows that all do the same work.
+- fnet reads MNIST through `fnet.datasets`, with its checksums; the others through a few lines of
+  NumPy, to float32 images. The Python loops of JAX by hand, stax, flax, equinox and NumPy gather
+  their batches on the host and donate their buffers. PyTorch has its data as tensors, all cores,
+  and denormals flushed. Its RMSProp has epsilon outside of the root, the others inside."""
+
+
+def notes(content: Content) -> str:
+    source = "MNIST" if content["whole_mnist"] else "the digits that come with fnet, repeated"
+    return NOTES.format(epochs=content["epochs"], rounds=content["rounds"], data=source)
+
+
+def figures_table(content: Content) -> str:
+    rows = []
+    for name in names(content):
+        values = figures(content, name)
+        cells = [markdown.spread(values[key], digits) for key, (_, digits) in COLUMNS.items()]
+        rows.append([name, *cells])
+    return markdown.table(["", *(head for head, _ in COLUMNS.values())], rows)
+
+
+def ratio_table(content: Content) -> str:
+    keys = [key for key in COLUMNS if key != "accuracy"]
+    fit = figures(content, FIT)
+    rows = []
+    for name in names(content):
+        values = figures(content, name)
+        rows.append([name, *(markdown.ratio(values[key], fit[key]) for key in keys)])
+    head = ["", "first step", "an epoch", "whole job", "peak memory"]
+    return f"The same as multiples of `fit`'s medians:\n\n{markdown.table(head, rows)}"
+
+
+def progress(content: Content) -> str:
+    runs = content["beside"]["fit and train"]
+    fit, train = column(runs, "fit"), column(runs, "train")
+    if not fit:
+        return ""
+    ratios = [one / other for one, other in zip(fit, train, strict=True)]
+    apart = ""
+    if "fnet train" in names(content):
+        medians = (figures(content, name)["steady"] for name in (FIT, "fnet train"))
+        apart = f" Between the processes of the table it is {markdown.ratio(*medians)}."
+    return (
+        f"`fit` with its progress line takes {markdown.spread(ratios, 3)} times as long an epoch "
+        f"as `train`, both called in turns in one process, the median of its turns a round; its "
+        f"first epoch, in which its calls grow, is left out.{apart}"
+    )
+
+
+def to_the_floor(content: Content) -> str:
+    library, rate, seconds = floor(content)
+    flops = data.flops() * data.SAMPLES / 1e9
+    steady = statistics.median(figures(content, FIT)["steady"])
+    return (
+        f"The floor: an epoch's matrix products (forward, the gradients of both kernels, and the "
+        f"gradient of the hidden layer) are {flops:.1f} GFLOP. The best float32 product of large "
+        f"matrices in these rounds, of NumPy, JAX and PyTorch, was {library}'s with {rate:.0f} "
+        f"GFLOP/s, at which they would take {seconds:.2f} s. `fit` takes {steady:.2f} s, so it "
+        f"computes at {seconds / steady:.0%} of the peak."
+    )
+
+
+def names(content: Content) -> list[str]:
+    """The contenders that worked."""
+    return [name for name, runs in content["contenders"].items() if good(runs)]
+
+
+def figures(content: Content, name: str) -> dict[str, list[float]]:
+    """The columns of a contender, a value a round; a column may be empty."""
+    runs = good(content["contenders"][name])
+    return {
+        "first step": column(content["first_steps"].get(name, runs), "first_step"),
+        "steady": [steady(run) for run in runs],
+        "total": [run["epochs"][-1] for run in runs],
+        "memory": column(runs, "peak_mib"),
+        "accuracy": column(runs, "accuracy"),
+    }
+
+
+def steady(run: Content) -> float:
+    """Seconds an epoch after the first; `train` says so itself, of its second call."""
+    ends = run["epochs"]
+    return run["steady"] if "steady" in run else (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def floor(content: Content) -> tuple[str, float, float]:
+    """The library that multiplies fastest, its GFLOP/s, and the seconds an epoch that it allows."""
+    best = {name: max(column(runs, "gflops"), default=0.0) for name, runs in peaks(content)}
+    library = max(best, key=lambda name: best[name])
+    flops = data.flops() * data.SAMPLES
+    return library, best[library], flops / best[library] / 1e9
+
+
+def peaks(content: Content) -> list[tuple[str, list[Content]]]:
+    return [(name, runs) for name, runs in content["peaks"].items() if good(runs)]

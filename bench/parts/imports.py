@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import markdown
-from bench.options import Options
-from bench.processes import ROOT, in_turns
+from bench.processes import ROOT, Options, in_turns
 from bench.results import Content, column
 
 TITLE = "Importing"

@@ -6,8 +6,7 @@ from typing import Any
 
 from bench import markdown
 from bench.data import laid_out
-from bench.options import Options
-from bench.processes import fresh, in_turns
+from bench.processes import Options, fresh, in_turns
 from bench.results import Content, column, reasons
 
 TITLE = "Predicting and evaluating"

@@ -4,8 +4,7 @@ import itertools
 from pathlib import Path
 
 from bench import markdown, pictures
-from bench.options import Options
-from bench.processes import fresh
+from bench.processes import Options, fresh
 from bench.results import Content, column, good
 
 TITLE = "Many models at once"

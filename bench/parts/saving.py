@@ -5,8 +5,7 @@ from pathlib import Path
 
 from bench import markdown
 from bench.data import laid_out
-from bench.options import Options
-from bench.processes import fresh, in_turns
+from bench.processes import Options, fresh, in_turns
 from bench.results import Content, good, reasons
 
 TITLE = "Saving beside the training"

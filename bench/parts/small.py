@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from bench import markdown
-from bench.options import Options
-from bench.processes import fresh, in_turns
+from bench.processes import Options, fresh, in_turns
 from bench.results import Content, column, reasons
 
 TITLE = "A small model"

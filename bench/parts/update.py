@@ -4,8 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import markdown
-from bench.options import Options
-from bench.processes import fresh, in_turns
+from bench.processes import Options, fresh, in_turns
 from bench.results import Content, column, reasons
 
 TITLE = "The optimizer's update"
