@@ -11,7 +11,6 @@ TITLE = "Many models at once"
 WIDTHS, MEMBERS = (16, 32, 128, 512), (1, 2, 4, 8, 16)
 FORMS = {
     "vmap": (pictures.BLUE, "o-"),
-    "unrolled": (pictures.VERMILION, "s-"),
     "map": (pictures.GREEN, "D-"),
 }
 
@@ -54,9 +53,8 @@ def section(content: Content) -> str:
             rows.append([f"784-{width}-10", *cells])
     failed = [point["failed"] for point in content["points"] if "failed" in point]
     words = (
-        "`train_many` in its three forms: *vmap*, a step of all members at once; *map*, one run "
-        "after another in a loop; *unrolled*, the runs of all members in one program without a "
-        "loop. A cell is the time of an epoch of 100 steps of 128 samples over the number of "
+        "`train_many` in its two forms: *vmap*, a step of all members at once; *map*, one run "
+        "after another in a loop. A cell is the time of an epoch of 100 steps of 128 samples over the number of "
         "members, as a multiple of the time of one model alone (`train`) in the same process, in "
         "turns: below 1, training together is cheaper than one by one."
     )
