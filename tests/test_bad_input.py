@@ -546,7 +546,7 @@ ROWS = [
         "a generator for many epochs",
         lambda: fit(NET, STATE, fnet.batches((X, Y), 8), epochs=2),
         ValueError,
-        "must be an iterable that can be gone through 2 times, got a generator",
+        "must be an iterable that can be iterated 2 times, got a generator",
     ),
     Row(
         "no batches",

@@ -217,7 +217,7 @@ def test_another_run_is_not_resumed(change, message, tmp_path):
     fnet.fit(task(), begun(), DATA, callbacks=[fnet.Checkpoints(tmp_path)], **RUN)
     state = start(optimizer=begun().optimizer, seed=change.pop("seed", 0))
     size, metrics = change.pop("size", 50), change.pop("metrics", METRICS)
-    with pytest.raises(ValueError, match=f"`resume` must go on with the same run, .*{message}"):
+    with pytest.raises(ValueError, match=f"`resume` must continue the same run, .*{message}"):
         fnet.fit(
             task(metrics=metrics), state, tuple(a[:size] for a in DATA),
             callbacks=[fnet.Checkpoints(tmp_path)], resume="auto", **RUN | change,

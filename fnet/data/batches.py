@@ -46,11 +46,11 @@ def batches(
         epoch: the number of the epoch.
 
     Returns:
-        An iterator over `(x, y)` of each batch, with its weights where there are some.
+        An iterator over the batches, `(x, y)` or `(x, y, weights)`.
 
     Raises:
-        ValueError: empty data, lengths that differ, a batch size below 1.
-        TypeError: data that is no pair.
+        ValueError: the data is empty, lengths differ, or the batch size is below 1.
+        TypeError: `data` is not a pair or triple.
 
     Example:
         >>> import numpy as np, fnet

@@ -1,4 +1,4 @@
-"""Data that stays where it is: rows that are looked up by their numbers, as they are needed."""
+"""Random access: data that stays where it is, read by row numbers when needed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -10,14 +10,14 @@ import numpy as np
 from ..core.checks import check_data, check_split
 from ..core.values import describe
 
-BLOCK = 1024  # rows that are read at a time where no batches are trained
+BLOCK = 1024  # rows read at a time for validation
 
 Kinds = list[tuple[tuple[int, ...], Any]]  # shape and dtype of what a row holds
 LookUp = Callable[[list[int]], tuple[np.ndarray, ...]]
 
 
 def is_random_access(data: Any) -> bool:
-    """Whether `fit` is to look up rows: `data` is an object of rows, or has one as x or y."""
+    """Whether to read rows: `data` is an object with rows, or has one as x, y or weights."""
     if isinstance(data, (tuple, list)):
         return any(map(is_looked_up, data))
     if isinstance(data, Iterable) and not hasattr(data, "__getitems__"):
@@ -26,7 +26,7 @@ def is_random_access(data: Any) -> bool:
 
 
 def is_looked_up(column: Any) -> bool:
-    """Whether it is on the disk or who knows where, and no array in memory."""
+    """Whether a column has rows, but is not an array in memory."""
     if isinstance(column, np.memmap) or hasattr(column, "chunks"):  # as HDF5 and Zarr have them
         return True
     in_memory = isinstance(column, (Sequence, Mapping)) or hasattr(column, "__array__")
@@ -36,8 +36,8 @@ def is_looked_up(column: Any) -> bool:
 class RandomAccessData:
     """Samples by number: `read(rows)` gives `(x, y)` or `(x, y, weights)` of these rows.
 
-    The source is asked for rows in increasing order, which HDF5 wants and disks like; every answer
-    must have the shapes and dtypes of the first.
+    Rows are read in increasing order, which HDF5 needs and disks like. All must have the shapes and
+    dtypes of the first.
     """
 
     def __init__(self, data: Any):
@@ -85,7 +85,7 @@ class RandomAccessData:
         check_kinds(numbers(rows), found, self.kinds or found)
 
     def split(self, validation: Any, fraction: float) -> Any:
-        """The validation data; a last fraction of the rows is read, and is no sample any more."""
+        """Read the last fraction of the rows as validation data, and hold it out."""
         (kept, *_), validation = check_split((range(self.size),), validation, fraction)
         self.samples = len(kept)
         if not fraction:
@@ -106,7 +106,7 @@ def common_length(columns: Sequence[Any]) -> int:
 
 
 def answers_lists(source: Any, rows: list[int]) -> bool:
-    """Whether it gives a batch for a list of rows, and not a sample for a row."""
+    """Whether the source gives a batch for a list of rows, and not a sample for a row."""
     if hasattr(source, "__getitems__"):
         return False
     try:

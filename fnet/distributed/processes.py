@@ -1,4 +1,4 @@
-"""Processes that run one program together, each on its own devices."""
+"""Programs on many processes, each with its own devices."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,22 +18,22 @@ from .sharding import check_mesh, over_data
 def host_batches(
     data: tuple[Any, ...], batch_size: int | None, mesh: Mesh, *, key: jax.Array | None = None
 ) -> "HostBatches":
-    """Batches over the devices of all processes, of which each process reads its own rows only.
+    """Batches over the devices of all processes; each process reads only its own rows.
 
     Args:
         data: `(x, y)`, arrays of the same length with rows to index, such as `numpy.memmap`, or
             `(x, y, weights)`. The same in all processes; only their own rows are looked at.
         batch_size: samples a batch of all processes together; None for all of them.
-        mesh: devices under named axes, of which one is "data". A batch that its size does not
-            divide, as the last one may be, lies on every device as a whole.
+        mesh: devices under named axes, one of them "data". A batch whose size the axis does not
+            divide, often the last one, lies on every device as a whole.
         key: the `key` of the TrainState, for the order that `train` and `fit` take; without one,
             the order of the data.
 
     Returns:
-        What `fit` takes as `data`, in each process. A run that is resumed goes on in its order.
+        `data` for `fit`, in each process. A resumed run keeps its order.
 
     Raises:
-        ValueError: a mesh without the axis "data", or as `batches`.
+        ValueError: the mesh has no axis "data", or as `batches`.
         TypeError: as `batches`.
 
     Example:
@@ -75,7 +75,7 @@ class HostBatches:
 
 
 def lying(array: Any, rows: np.ndarray, sharding: NamedSharding) -> jax.Array:
-    """These rows of an array on the devices; those of other processes are not read."""
+    """Put rows of an array on the devices; rows for other processes are not read."""
 
     def part(index: Any) -> np.ndarray:
         read = np.asarray(array[rows[index[0]]])
@@ -86,13 +86,13 @@ def lying(array: Any, rows: np.ndarray, sharding: NamedSharding) -> jax.Array:
 
 
 def is_primary() -> bool:
-    """Whether this process is the one that writes and speaks for all."""
+    """Whether this process writes and prints for all."""
     return jax.process_index() == 0
 
 
 @contextmanager
 def together(what: str) -> Iterator[None]:
-    """What every process does, or none: where one fails, all raise.
+    """Do something on every process or none: if one fails, all raise.
 
     The processes wait for each other at the end, so all of them must come here.
 
@@ -121,7 +121,7 @@ def where(flag: bool) -> list[int]:
 
 
 def as_first(flag: bool) -> bool:
-    """What the first process says, for decisions that the clock makes."""
+    """The flag of the first process, for decisions that depend on the clock."""
     if jax.process_count() == 1:
         return flag
     from jax.experimental import multihost_utils
@@ -130,9 +130,9 @@ def as_first(flag: bool) -> bool:
 
 
 def preempted(count: int) -> bool:
-    """Whether SIGTERM came to any process, and all of them are to stop here.
+    """Whether SIGTERM came to any process, so that all must stop here.
 
-    All processes ask at the same points of the program, which they number.
+    All processes ask at the same, numbered points of the program.
     """
     from jax.experimental import multihost_utils
 
@@ -141,7 +141,7 @@ def preempted(count: int) -> bool:
 
 @contextmanager
 def noting_lost_peers() -> Iterator[None]:
-    """Say what an error of the runtime means where there are many processes."""
+    """Explain an error of the runtime that a lost process causes."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

@@ -1,7 +1,7 @@
-"""Where the arrays of a run lie: batches over the devices of a mesh, wide parameters too.
+"""Sharding: how the arrays of a run lie on the devices of a mesh.
 
-All of it is `jit` over arrays with a `NamedSharding`: the compiler puts in what devices have to
-tell each other, so that a mean over the batch is a mean over the whole of it on any number of them.
+All of it is `jit` over arrays with a `NamedSharding`: the compiler adds the communication, so a
+mean over the batch is a mean over the whole batch on any number of devices.
 """
 
 import math
@@ -21,31 +21,31 @@ from ..layers.base import Layer, Shape, as_layer
 from ..layers.combinators import Combinator, check_known
 
 DATA, MODEL = "data", "model"  # the axes of a mesh that are used, by name
-WIDE = 512  # outputs of a kernel that is worth cutting: fewer leave a device too little to do
+WIDE = 512  # outputs that make a kernel worth cutting: fewer leave a device too little to do
 
-COPIES = PartitionSpec()  # on each device one
+COPIES = PartitionSpec()  # one on each device
 
 T = TypeVar("T")
 
 
 def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
-    """How parameters lie on a mesh unless one says otherwise; nothing is computed.
+    """How parameters lie on a mesh by default; nothing is computed.
 
     A parameter whose last axis (a kernel's outputs, and the bias, scale and offset of as many)
-    has at least 512 entries and is a multiple of the mesh's axis "model" is cut along it. All
-    others, and all of them on a mesh without that axis, have a copy on each device.
+    has at least 512 entries and is a multiple of the mesh's axis "model" is cut along it. Each
+    device holds a copy of all others, and of all parameters if the mesh has no such axis.
 
     Args:
         net: the model.
-        params: its parameters, or what `jax.eval_shape` gives of them.
-        mesh: devices under named axes, of which one is "data".
+        params: its parameters, or their shapes from `jax.eval_shape`.
+        mesh: devices under named axes, one of them "data".
 
     Returns:
         A tree of NamedSharding like `params`. Change some of them and pass the tree as `shardings`.
 
     Raises:
-        TypeError: a `mesh` that is none, the parameters of another model.
-        ValueError: a mesh without the axis "data".
+        TypeError: `mesh` is not a mesh, or the parameters belong to another model.
+        ValueError: `mesh` has no axis "data".
 
     Example:
         >>> import jax, fnet
@@ -79,7 +79,7 @@ def wide_by_columns(params: Tree, mesh: Mesh) -> Tree:
 
 
 class ParamSharding(NamedTuple):
-    """A parameter, and how it lies."""
+    """A parameter and how it lies on the mesh."""
 
     name: str  # dense/kernel
     shape: Shape
@@ -94,22 +94,23 @@ class Devices:
     layout: tuple[ParamSharding, ...] = ()  # longer names first
 
     def shard_batch(self, batch: T) -> T:
-        """A batch as `over_data` has it."""
+        """Put a batch on the devices, see `over_data`."""
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, batch)
         return put(batch, over_data(self.mesh, len(jax.tree.leaves(batch)[0])))
 
     def replicate(self, tree: T) -> T:
-        """Arrays of JAX with a copy on each device."""
+        """Put a copy of the arrays on each device."""
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, tree)
         return put(tree, NamedSharding(self.mesh, COPIES))
 
     def shard_state(self, state: T) -> T:
-        """A TrainState, or a dict of some of its fields, as the layout has it.
+        """Put a TrainState, or a dict of some of its fields, on the devices.
 
-        What an optimizer keeps of a parameter lies as that does, and so do running statistics of
-        the shape of a parameter of their layer; all else has a copy on each device.
+        The state that an optimizer keeps of a parameter lies as the parameter does, and so do
+        running statistics with the shape of a parameter of their layer. Each device holds a copy
+        of everything else.
         """
         mesh = self.mesh
         if mesh is None:
@@ -130,15 +131,15 @@ class Devices:
 
 
 def over_data(mesh: Mesh, size: int) -> NamedSharding:
-    """Of a batch: over the mesh's axis "data"; on each device all of one that it does not divide.
+    """Split a batch over the mesh's axis "data", or copy it to each device if that does not divide.
 
-    Computing such a batch everywhere spares padding it, which batch statistics would see.
+    A batch computed everywhere needs no padding, which batch statistics would see.
     """
     return NamedSharding(mesh, PartitionSpec(DATA) if size % mesh.shape[DATA] == 0 else COPIES)
 
 
 def put(tree: T, sharding: NamedSharding) -> T:
-    """The arrays with that sharding; within a program it is the compiler that sees to it."""
+    """The arrays with that sharding; in a program, a constraint for the compiler."""
 
     def one(leaf: Any) -> Any:
         if isinstance(leaf, jax.core.Tracer):
@@ -152,7 +153,7 @@ def put(tree: T, sharding: NamedSharding) -> T:
 
 
 def sent(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """What each process has for itself, on devices of all; JAX takes that from the host alone."""
+    """An array that each process holds, on the devices of all; JAX takes it from the host."""
     if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
         data = sent(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
@@ -161,7 +162,7 @@ def sent(leaf: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
-    """What the arguments `mesh` and `shardings` say; `given` is a tree like `params`."""
+    """The devices that `mesh` and `shardings` describe; `given` is a tree like `params`."""
     if mesh is None:
         if given is not None:
             raise ValueError(
@@ -202,7 +203,7 @@ def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> ParamSharding:
 
 
 def check_mesh(mesh: Mesh) -> Mesh:
-    """The mesh, its axes left to the compiler."""
+    """Check the mesh, and leave its axes to the compiler."""
     if not isinstance(mesh, Mesh):
         raise TypeError(
             f"`mesh` must be a jax.sharding.Mesh, got {describe(mesh)}. "
@@ -217,12 +218,12 @@ def check_mesh(mesh: Mesh) -> Mesh:
 
 
 def by_compiler(mesh: Any) -> Mesh:
-    """The same devices, without sharding in types: jax.make_mesh has that unless told."""
+    """The same devices with automatic axes; `jax.make_mesh` gives explicit ones by default."""
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * np.ndim(mesh.devices))
 
 
 def spread_members(states: T, devices: Devices) -> T:
-    """Many states over the mesh's axis "data", as many of them on each device."""
+    """Deal the members out over the mesh's axis "data", as many to each device."""
     mesh = devices.mesh
     if mesh is None:
         return states

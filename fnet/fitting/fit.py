@@ -1,4 +1,4 @@
-"""`fit`: the run of `train`, driven from the host."""
+"""`fit`: the run of `train`, driven by the host."""
 
 import signal
 import sys
@@ -169,7 +169,7 @@ def run_epochs(
     progress: bool,
     interrupted: Interruption,
 ) -> None:
-    """Go on from where the run is until the last epoch, or whatever ends the run before."""
+    """Continue the run until its last epoch, or until something ends it earlier."""
     while run_record.epochs < epochs and not (run_record.ended or interrupted()):
         line = Progress(run_record.epochs + 1, epochs, source.steps, progress)
         for at in source.epoch(run_record.at, interrupted):
@@ -198,7 +198,7 @@ def run_epochs(
 
 
 def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs) -> bool:
-    """Whether one of the callbacks, each of which is called, ends the run."""
+    """Call every callback; return whether one of them ends the run."""
     if not callbacks:
         return False
     floats = {name: float(value) for name, value in logs.items()}
@@ -216,7 +216,7 @@ def check_choice(argument: str, value: Any, *choices: str) -> None:
 def check_callbacks(
     callbacks: Sequence[Callback], resume: str | None
 ) -> tuple[Checkpoints | None, list[Callback]]:
-    """The checkpoints among the callbacks, and the others."""
+    """Separate the checkpoints from the other callbacks."""
     if not isinstance(callbacks, (tuple, list)) or not all(map(callable, callbacks)):
         raise TypeError(
             f"`callbacks` must be a list of functions, got {describe(callbacks)}. Write [callback]."
@@ -234,7 +234,7 @@ def check_callbacks(
     if found and not resume and found[0].steps():
         raise ValueError(
             f"`callbacks` must save a new run in a new folder, got {found[0].directory}, which "
-            f"holds step {found[0].steps()[-1]} of a run. Go on with it by resume='auto', or use "
+            f"holds step {found[0].steps()[-1]} of a run. Continue it with resume='auto', or use "
             f"another folder."
         )
     return (found[0] if found else None), [c for c in callbacks if c not in found]

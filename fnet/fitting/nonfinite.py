@@ -1,4 +1,4 @@
-"""Where the first number that is not finite came from, found by taking the step again."""
+"""Which layer gives the first number that is not finite, found by repeating the step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

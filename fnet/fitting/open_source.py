@@ -1,4 +1,4 @@
-"""The one place where `fit` asks what kind of data it was given."""
+"""Opening data: the one place where `fit` asks what kind it was given."""
 
 from typing import Any
 

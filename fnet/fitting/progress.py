@@ -1,4 +1,4 @@
-"""What `fit` shows: a bar an epoch on a terminal, a plain line an epoch elsewhere."""
+"""Progress: a bar for each epoch on a terminal, a line for each epoch elsewhere."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ class Progress:
 
     def update(self, steps: int, samples: int, sums: Mapping[str, Any]) -> None:
         self.steps = steps
-        # Showing a number waits for it, so not at every step: the device is to run ahead.
+        # Showing a number waits for it, so not at every step: the device should run ahead.
         if self.bar is not None and time.monotonic() - self.shown > REFRESH_SECONDS:
             self.shown = time.monotonic()
             means = {name: total / samples for name, total in sums.items()}
@@ -47,7 +47,7 @@ class Progress:
             )
 
     def end(self, words: str = "") -> None:
-        """End the line early, and say what becomes of the run."""
+        """End the line early, with a word on the run."""
         if self.bar is not None:
             self.bar.close()
         if self.enabled and words:

@@ -1,4 +1,4 @@
-"""What `fit` keeps of its run, and how it goes on where another process stopped."""
+"""The record of a run of `fit`: where it is, its history, and how it resumes."""
 
 from typing import Any
 
@@ -13,10 +13,9 @@ from .sources import EpochState
 
 
 class RunRecord:
-    """Where a run of `fit` is, what it was until there, and where that is saved.
+    """Where a run of `fit` is, its history so far, and where both are saved.
 
-    `names` are those of an epoch's logs, in their order; `about` is what must be the same in a run
-    that is resumed.
+    `names` are those of an epoch's logs, in order; `about` is what a resumed run must share.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class RunRecord:
         return f"saved until step {max(steps, default=0)} in {self.saver.checkpoints.directory}"
 
     def close_epoch(self, logs: Logs, record: Logs) -> Logs:
-        """The logs of an epoch in their order, which are added to the history."""
+        """Add the logs of an epoch to the history; return them in order."""
         logs = {name: logs[name] for name in self.names}
         before = self.history["record"]
         history: History = {n: np.append(self.history[n], logs[n]) for n in self.names}
@@ -63,7 +62,7 @@ class RunRecord:
         return history
 
     def due(self) -> bool:
-        """Whether to save here; where `every` is not given, at the start of each epoch."""
+        """Whether to save here: by default at the start of each epoch."""
         every = self.saver and self.saver.checkpoints.every
         return int(self.at.state.step) % every == 0 if every else self.at.steps == 0
 
@@ -77,7 +76,7 @@ class RunRecord:
         self.saver.save(at.state, run | {"sums": at.sums.totals, "record": at.sums.record})
 
     def resume(self) -> bool:
-        """Go to the newest good checkpoint, if there is one."""
+        """Move to the newest good checkpoint; return whether there is one."""
         found = self.saver and self.saver.checkpoints.read_latest(self.at.state)
         if not found:
             return False
@@ -92,7 +91,7 @@ class RunRecord:
         return True
 
     def check(self, run: dict[str, Any]) -> None:
-        """Refuse to go on with another run than this one."""
+        """Refuse to resume a run that is not this one."""
         theirs = {name: value.tolist() for name, value in run.get("about", {}).items()}
         theirs["history"] = sorted(run.get("history", {}).keys() - {"record"})
         ours = {name: np.asarray(value).tolist() for name, value in self.about.items()}
@@ -104,7 +103,6 @@ class RunRecord:
         ]
         if different:
             raise ValueError(
-                f"`resume` must go on with the same run, got a folder with one of which is "
-                f"different: {'; '.join(different)}. Give fit what it was given there, or use "
-                f"another folder."
+                f"`resume` must continue the same run, got a folder with a run that differs: "
+                f"{'; '.join(different)}. Give fit what it was given there, or use another folder."
             )

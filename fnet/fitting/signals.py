@@ -1,4 +1,4 @@
-"""Signals that end a run of `fit`, and nothing that it has in hand."""
+"""Signals: Ctrl-C and SIGTERM end a run of `fit` cleanly."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from ..distributed.processes import preempted
 
 
 class Interruption:
-    """Whether a signal came, and which; of many processes, to any, and all learn it at once."""
+    """Whether a signal came, and which. With many processes, all learn of it at the same step."""
 
     number: int | None = None
     asked = 0
@@ -27,10 +27,10 @@ class Interruption:
 
 @contextmanager
 def interruptible(terminable: bool) -> Iterator[Interruption]:
-    """The first Ctrl-C is only noted, so that no call is cut off with the state inside.
+    """Note the first Ctrl-C, so that it does not interrupt a call that holds the state.
 
-    So is SIGTERM where it is wanted; after either the next one does what it always did. Of many
-    processes none may stop alone: SIGTERM is left to JAX, which tells them, and Ctrl-C raises.
+    Note SIGTERM too if `terminable`. After either, the next signal does what it always did. With
+    many processes none may stop alone: JAX tells all of them of SIGTERM, and Ctrl-C raises.
     """
     interruption = Interruption()
     previous: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""Steps from arrays in memory, the whole of which lie on the device."""
+"""Steps from arrays that lie on the device as a whole."""
 
 import jax
 

@@ -1,4 +1,4 @@
-"""Where `fit` takes its steps from if it is given batches: any iterable of them."""
+"""Steps from an iterable of batches."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -19,7 +19,7 @@ from ..training.task import Batch
 from .nonfinite import finite_leaves
 from .sources import CALL_SECONDS, EpochState, Run, Settings, Source, still_finite
 
-STEPS_TOGETHER = 32  # between two looks where there are many processes
+STEPS_TOGETHER = 32  # between two checks, on many processes
 
 
 class Batches(Source):
@@ -45,17 +45,17 @@ class Batches(Source):
         return 0
 
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
-        # Looking at a step waits for the device, which is to run ahead: so not at every one.
+        # Checking a step waits for the device, which should run ahead: so not at every step.
         run, recent, looked = without_record(at), [], time.monotonic()
         try:
             for number, batch in enumerate(self.given(at), 1):
                 if number <= at.steps:
-                    continue  # it was taken before this run was resumed
+                    continue  # taken before the run was resumed
                 batch = self.program.devices.shard_batch(self.check(number, at.state, batch))
                 run, logs = batch_step(self.program, *run, batch)
                 recent.append((batch, logs))
                 stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
-                if jax.process_count() > 1:  # which look at the same steps, or wait for ever
+                if jax.process_count() > 1:  # they must check the same steps, or wait for ever
                     late = len(recent) == STEPS_TOGETHER
                 if stopped or late or number == self.next_save(at):
                     at, recent = self.look(at, run, recent), []
@@ -168,7 +168,7 @@ def check_batches(batches: Iterable[Any], epochs: int, split: float) -> None:
         )
     if epochs > 1 and iter(batches) is batches:
         raise ValueError(
-            f"`data` must be an iterable that can be gone through {epochs} times, got a "
+            f"`data` must be an iterable that can be iterated {epochs} times, got a "
             f"{type(batches).__name__}, which is empty after the first. "
             f"Pass a list, or an object whose __iter__ starts anew."
         )

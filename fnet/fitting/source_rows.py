@@ -1,4 +1,4 @@
-"""Where `fit` takes its steps from if data is larger than memory: rows, read in chunks."""
+"""Steps from data larger than memory: rows, read in chunks."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from ..training.state import TrainState
 from ..training.task import Batch
 from .sources import EpochState, IndexedSource, Segment, Settings
 
-CHUNK_BYTES = 2**24  # in whole batches, of which there is one at least
-LOOKS = 16  # at the data for a chunk: each has its price, and what it brings is to fit a cache
+CHUNK_BYTES = 2**24  # in whole batches, at least one
+LOOKS = 16  # reads a chunk: each has a price, and what it brings should fit a cache
 
 
 class Chunk(NamedTuple):
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
     data: Batch
     start: int  # the first of the steps
     stop: int
-    error: Exception | None  # why it ends before it is full
+    error: Exception | None  # why it ends early
 
 
 class Rows(IndexedSource):
@@ -85,7 +85,7 @@ class Rows(IndexedSource):
         return self.submit(key, epoch, chunk.stop, twice) if chunk.stop < self.steps else None
 
     def submit(self, key: jax.Array, epoch: int, start: int, steps: int) -> Future[Chunk]:
-        """Read the chunk that starts here, whose order the device gives before it is busy."""
+        """Start to read the chunk from here; the device computes its order before it is busy."""
         stop = min(start + min(steps, self.steps_a_chunk), self.steps)
         rows = start * self.batch_size + np.arange(self.steps_a_chunk * self.batch_size)
         rows = np.minimum(rows, self.samples - 1)
@@ -94,7 +94,7 @@ class Rows(IndexedSource):
         return self.thread.submit(self.read, rows, start, stop)
 
     def read(self, rows: np.ndarray, start: int, stop: int) -> Chunk:
-        """In the thread; a chunk ends before the batch that cannot be read."""
+        """Read a chunk, in the thread; it ends before a batch that cannot be read."""
         buffers = tuple(np.empty((len(rows), *a.shape[1:]), native(a.dtype)) for a in self.like)
         step, together, error = start, self.steps_a_look, None
         while step < stop and not self.ended.is_set():
@@ -119,7 +119,7 @@ class Rows(IndexedSource):
         )
 
     def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
-        """A batch of good values; if there are others, the row that they are in is named."""
+        """The batch, its values checked; an error names the bad row."""
         batch = self.rows.read(rows)
         try:
             return self.good(batch)
@@ -132,7 +132,7 @@ class Rows(IndexedSource):
             raise
 
     def good(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The batch with its weights as floats, if its values are such as can be trained on."""
+        """The batch with its weights as floats, its values checked."""
         batch = self.program.task.check_data("`data`", batch)
         check_finite_data("", batch)
         self.program.task.check_values("`data`", *self.trees, batch)

@@ -1,6 +1,6 @@
-"""What all sources of steps share: epochs that are given in states, each of which was looked at.
+"""What all sources of steps share: they yield an epoch as a series of checked states.
 
-No call donates its state, so that a call that went wrong can be taken again, a step at a time.
+No call donates its state, so a call that leaves what is not finite can be repeated step by step.
 """
 
 import abc
@@ -23,14 +23,14 @@ from ..training.step import EpochSums, empty_sums
 from ..training.task import Batch
 from .nonfinite import explain, finite_leaves
 
-CALL_SECONDS = 0.2  # of training in one call: the pace of the bar, and how long Ctrl-C waits
+CALL_SECONDS = 0.2  # of training in one call: how often the bar moves, how long Ctrl-C waits
 
 Run = tuple[TrainState, EpochSums]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the steps of a run are taken, whatever they are taken from."""
+    """How to take the steps of a run, from any source."""
 
     program: Program
     batch_size: int | None
@@ -49,13 +49,13 @@ class Segment(NamedTuple):
 
 
 class EpochState(NamedTuple):
-    """An epoch on its way. It was looked at: what is in it is finite."""
+    """An epoch in progress, checked: everything in it is finite."""
 
     state: TrainState
     sums: EpochSums  # of the steps so far
     steps: int = 0  # done
-    samples: int = 0  # whose losses are in the sums
-    skipped: int = 0  # steps that were left out
+    samples: int = 0  # in the sums
+    skipped: int = 0  # steps
     failure: str | None = None  # why the next step is not finite
 
     def after(self, run: Run, steps: int, samples: int) -> "EpochState":
@@ -63,14 +63,14 @@ class EpochState(NamedTuple):
         return EpochState(*run, steps, samples, self.skipped)
 
     def without(self, sums: EpochSums) -> "EpochState":
-        """The step counts, so that the order of samples goes on, and so does its record."""
+        """Skip a step: it counts, so that the order of samples and the record stay aligned."""
         state = replace(self.state, step=self.state.step + 1)
         after = self.after((state, EpochSums(self.sums.totals, sums.record)), 1, 0)
         return after._replace(skipped=self.skipped + 1)
 
 
 class Source(abc.ABC):
-    """Epochs, given as states: every CALL_SECONDS or so, and whenever one is to be saved."""
+    """Yields states of an epoch: every CALL_SECONDS or so, and whenever one must be saved."""
 
     def __init__(self, names: tuple[str, ...], settings: Settings):
         self.settings, self.program = settings, settings.program.with_names(names)
@@ -78,29 +78,29 @@ class Source(abc.ABC):
     @property
     @abc.abstractmethod
     def steps(self) -> int | None:
-        """How many an epoch has, where that is known."""
+        """The number of steps an epoch has, if it is known."""
 
     @property
     @abc.abstractmethod
     def recorded_steps(self) -> int:
-        """Those for which the sums of an epoch have room from its start on."""
+        """The number of steps that the sums of an epoch have room to record."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same when the run is resumed."""
+        """What a resumed run must share."""
         return {}
 
     def begin(self, state: TrainState) -> EpochState:
-        """The start of an epoch, its sums where the steps leave them: one program takes both."""
+        """The start of an epoch, with sums on the devices on which steps leave them."""
         sums = empty_sums(self.program, self.recorded_steps)
         return EpochState(state, self.program.devices.replicate(sums))
 
     @abc.abstractmethod
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
-        """The rest of the epoch, or of it what is done before `stop()`."""
+        """The rest of the epoch, up to `stop()`."""
 
     def next_save(self, at: EpochState) -> float:
-        """The step of the epoch after which the run is to be saved."""
+        """The step of the epoch after which to save the run."""
         every = self.settings.save_every
         if every is None:
             return math.inf
@@ -109,7 +109,7 @@ class Source(abc.ABC):
     def accept_step(
         self, at: EpochState, run: Run, flags: jax.Array, samples: int, batch: Callable[[], Batch]
     ) -> EpochState:
-        """One step further, if it is finite."""
+        """Take one step if it is finite; otherwise skip it or fail."""
         if still_finite((at.state, at.sums), flags):
             return at.after(run, 1, samples)
         if self.settings.skip_nonfinite:
@@ -118,7 +118,7 @@ class Source(abc.ABC):
 
 
 class IndexedSource(Source):
-    """Samples that are known by number, so that the order is ours; many steps a call."""
+    """Samples with numbers, which fnet puts in order; many steps a call."""
 
     def __init__(self, samples: int, batch_size: int, names: tuple[str, ...], settings: Settings):
         super().__init__(names, settings)
@@ -151,7 +151,7 @@ class IndexedSource(Source):
 
     def advance(self, epoch: int, at: EpochState) -> EpochState:
         """One call further, or a step at a time where it leaves what is not finite."""
-        # A smaller last batch is a program of its own, which the first call need not wait for.
+        # A smaller last batch is another program; the first call need not wait for its compilation.
         whole = self.samples // self.batch_size
         last = whole if at.steps < whole else self.steps
         segment = self.segment(epoch, at)
@@ -175,7 +175,7 @@ class IndexedSource(Source):
 
     @abc.abstractmethod
     def segment(self, epoch: int, at: EpochState) -> Segment:
-        """The steps whose samples are at hand, the next one among them."""
+        """The steps whose samples are in memory, including the next one."""
 
     def call(
         self, segment: Segment, epoch: int, at: EpochState, stop: int
@@ -187,7 +187,7 @@ class IndexedSource(Source):
         )  # fmt: skip
 
     def batch(self, segment: Segment, epoch: int, at: EpochState) -> Batch:
-        """That of the next step."""
+        """The batch of the next step."""
         first = (at.steps - segment.start) * self.batch_size
         rows = np.arange(first, first + self.length(at.steps))
         if segment.shuffle:
@@ -216,6 +216,6 @@ def segment_steps(
 
 
 def still_finite(before: Run, flags: jax.Array) -> bool:
-    """Whether all is finite that was: an optimizer of another library may start at infinity."""
+    """Whether everything finite before still is; some optimizers of optax start at infinity."""
     finite = np.asarray(flags)
     return bool(finite.all()) or not (np.asarray(finite_leaves(before)) & ~finite).any()

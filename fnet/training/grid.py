@@ -1,4 +1,4 @@
-"""Sweeps: every combination of some hyperparameters and seeds, as one state of many members."""
+"""Sweeps: every combination of hyperparameters and seeds, as one state with many members."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -31,7 +31,7 @@ class Grid:
 
     @property
     def labels(self) -> dict[str, np.ndarray]:
-        """What each member has on each axis, `(members,)`."""
+        """The value of each member on each axis, `(members,)`."""
         product = np.meshgrid(*self.axes.values(), indexing="ij")
         return {name: values.ravel() for name, values in zip(self.axes, product, strict=True)}
 
@@ -40,15 +40,16 @@ class Grid:
 
         Args:
             net: the model of all of them.
-            optimizer: gives the hyperparameters that are no axis; an optimizer or its name.
+            optimizer: an optimizer or its name; it gives the hyperparameters that are not an axis.
             in_shape: the shape of one sample, without the batch axis.
 
         Returns:
-            A TrainState with the members in front. A member's key is `jax.random.key(seed)`, that
-            of seed 0 where the seed is no axis.
+            A TrainState with the members in front. A member's key is `jax.random.key(seed)`; the
+            seed is 0 if it is not an axis.
 
         Raises:
-            ValueError: an axis that is no hyperparameter of the optimizer, a value out of range.
+            ValueError: an axis is not a hyperparameter of the optimizer, or a value is out of
+                range.
             TypeError: as `train_state`.
         """
         labels, optimizer = self.labels, as_optimizer(optimizer)
@@ -68,7 +69,7 @@ class Grid:
         )
 
     def over_seeds(self, values: Any) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
-        """What is said of every combination but for the seed: its labels, mean and spread.
+        """Summarise every combination over its seeds: its labels, mean and spread.
 
         Args:
             values: `(members,)`, such as the last epoch of an entry of the history.
@@ -78,7 +79,7 @@ class Grid:
             standard deviation (that of a sample: over n - 1; NaN for a single seed).
 
         Raises:
-            ValueError: values that are not one a member.
+            ValueError: there is not one value for each member.
         """
         values = np.asarray(values, float)
         if values.shape != (len(self),):
@@ -103,7 +104,7 @@ class Grid:
             history: what `train_many` gave for these members.
 
         Raises:
-            ValueError: a history of other members.
+            ValueError: the history is of other members.
         """
         rows: list[dict[str, Any]] = []
         columns = []
@@ -134,12 +135,12 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
             `seed` takes integers, and repeats each combination with another start and order.
 
     Returns:
-        A Grid: `len(grid)` members, their `labels`, their `states`, and the `table` of what came
-        of them.
+        A Grid: `len(grid)` members, their `labels`, their `states`, and the `table` of their
+        results.
 
     Raises:
-        ValueError: no axis, an axis without values, seeds that are no integers.
-        TypeError: an axis that is no list of numbers.
+        ValueError: there is no axis, an axis is empty, or seeds are not integers.
+        TypeError: an axis is not a list of numbers.
 
     Example:
         >>> import jax.numpy as jnp, fnet

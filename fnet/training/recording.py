@@ -1,4 +1,4 @@
-"""What a run can record of every step beside its loss and metrics."""
+"""What a run can record of each step besides its loss and metrics."""
 
 from collections.abc import Callable
 from typing import Any

@@ -13,7 +13,7 @@ Carry = TypeVar("Carry")
 
 
 def scan(step: Callable[[Carry, Any], tuple[Carry, Any]], carry: Carry, xs: jax.Array) -> Any:
-    """`lax.scan`, rematerialised in segments.
+    """`lax.scan` in rematerialised segments.
 
     Reverse-mode differentiation of n steps keeps the carry at the start of each of about sqrt(n)
     segments, and while it is in a segment that of each of its steps; both are computed again from

@@ -1,4 +1,4 @@
-"""Everything a run is, in one value."""
+"""The state of a run: everything that changes, in one value."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,15 @@ from ..optimizers.by_name import as_optimizer
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """Everything a run is, in one pytree: save it and the run is saved, vmap it and many train.
+    """Everything that changes in a run, as one pytree: save it, vmap it, shard it.
 
     Attributes:
         params: the parameters, see `init`.
         model_state: the running statistics, see `init_state`.
         optimizer: the optimizer, whose leaves are its hyperparameters.
-        opt_state: what the optimizer remembers.
-        key: the typed key from which the order of samples and the dropout follow.
-        step: how many steps were taken, int32.
+        opt_state: the state of the optimizer.
+        key: the typed key that determines the order of samples and dropout.
+        step: the number of steps taken, int32.
 
     Example:
         >>> import dataclasses, jax, fnet
@@ -52,7 +52,8 @@ def train_state(
         in_shape: the shape of one sample, without the batch axis.
 
     Raises:
-        TypeError: an `optimizer`, `key` or `in_shape` that is none.
+        TypeError: `optimizer` is not an optimizer, `key` is not a typed key, or `in_shape` is not a
+            tuple.
         ValueError: an unknown name, or as `init`.
 
     Example:

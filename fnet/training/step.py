@@ -95,5 +95,5 @@ def add_step(program: Program, sums: EpochSums, index: Any, samples: int, logs: 
 def averages(totals: Logs, samples: int) -> Logs:
     # A product, since XLA makes one of a division by a constant: `fit` divides by a number that
     # is known only when it runs, and must give the same bits.
-    share = 1 / samples if samples else np.nan  # of an epoch of which every step was left out
+    share = 1 / samples if samples else np.nan  # if every step of the epoch was skipped
     return {name: total * np.asarray(share, total.dtype) for name, total in totals.items()}

@@ -57,7 +57,7 @@ def train(
 
     Returns:
         The state after the run, and the history: `loss` and metrics averaged over each epoch's
-        training, and `val_...` of each where there is validation data, of shape `(epochs,)`. With
+        training, and `val_...` of each with validation data, of shape `(epochs,)`. With
         `record` there is `history["record"]`, a dict of each series over the kept steps and of
         the number of their `step`.
 
