@@ -21,9 +21,10 @@ distributed: .venv/plot.installed  ## the main job on one process, then on two t
 	done; wait
 
 test: .venv/test.installed  ## the tests and every example in the docstrings, compiled in a hurry
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist worksteal \
+		-m "not soak and not bits" $(ARGS)
 
-soak: .venv/test.installed  ## the long tests, and those of equal bits as users compile; writes docs/reliability.md
+soak: .venv/test.installed  ## the long tests, and those of equal bits, compiled as for users; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "soak or bits" --reliability=docs/reliability.md $(ARGS)
 
 lint: .venv/dev.installed  ## formatting, linting, types

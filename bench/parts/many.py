@@ -54,9 +54,9 @@ def section(content: Content) -> str:
     failed = [point["failed"] for point in content["points"] if "failed" in point]
     words = (
         "`train_many` in its two forms: *vmap*, a step of all members at once; *map*, one run "
-        "after another in a loop. A cell is the time of an epoch of 100 steps of 128 samples over the number of "
-        "members, as a multiple of the time of one model alone (`train`) in the same process, in "
-        "turns: below 1, training together is cheaper than one by one."
+        "after another in a loop. A cell is the time of an epoch of 100 steps of 128 samples over "
+        "the number of members, as a multiple of the time of one model alone (`train`) in the "
+        "same process, in turns: below 1, training together is cheaper than one by one."
     )
     parts = [words]
     if rows:
