@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from .labels import class_numbers, matched
 
-EPSILON = 1e-7  # Keras's; a model trained through fnet.train never meets it, see objective.py
+EPSILON = 1e-7  # Keras's; a model trained through fnet.train never meets it, see supervised.py
 
 
 def per_sample(values: jax.Array) -> jax.Array:
