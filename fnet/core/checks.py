@@ -1,4 +1,4 @@
-"""What is refused on the host, before anything is computed."""
+"""Argument validation on the host, before anything is computed."""
 
 from typing import Any
 

@@ -1,11 +1,11 @@
-"""What a layer refuses, said with the layer's name in front."""
+"""Errors of layers, with the layer's name in front."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class LayerError(Exception):
-    """Raised inside a layer; every combinator on the way out adds the name it knows."""
+    """Raised inside a layer; each combinator around it adds a name to the path."""
 
     def __init__(self, message: str):
         super().__init__(message)
@@ -25,7 +25,7 @@ class LayerTypeError(LayerError, TypeError):
 
 @contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Name the layer in whatever is raised within."""
+    """Add the layer's name to any error raised within."""
     try:
         yield
     except LayerError as error:

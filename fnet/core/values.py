@@ -1,4 +1,4 @@
-"""Functions as values: equal when rebuilt, so that `jax.jit` does not trace them again."""
+"""Functions as values: equal when rebuilt, so `jax.jit` does not trace them again."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def resolve(argument: str, value: Any, known: Mapping[str, Any], kind: str = "a function") -> Any:
-    """What `value` names in `known`, or `value` itself where it is a function."""
+    """The entry of `known` that `value` names, or `value` itself if it is a function."""
     if callable(value):
         return by_value(value, argument)
     if isinstance(value, str) and value in known:
@@ -65,7 +65,7 @@ def resolve(argument: str, value: Any, known: Mapping[str, Any], kind: str = "a 
 
 
 def describe(value: Any) -> str:
-    """A few words for an error message: never the numbers of an array."""
+    """Describe a value for an error message, without the numbers of an array."""
     if hasattr(value, "shape"):
         return f"an array of shape {value.shape}"
     if value is None or isinstance(value, (str, int, float)):

@@ -28,15 +28,15 @@ class Checkpoints:
     old one is deleted only when a new one is safe on the disk. A folder has one writer at a time.
 
     Args:
-        directory: the folder; it is made where there is none.
+        directory: the folder; it is created if it does not exist.
         keep: how many files to keep.
         every: saves at each multiple of so many steps; at the end of each epoch unless given.
 
     In a loop of your own, call it: `checkpoints(epoch, state)` saves `state` before it returns.
 
     Raises:
-        ValueError: `keep` or `every` below 1; later, a folder that another run writes to, or one
-            that holds a run which is not to be resumed.
+        ValueError: `keep` or `every` below 1; when used, a folder that another run writes to, or
+            one that holds a run which is not to be resumed.
 
     Example:
         >>> import tempfile, jax, jax.numpy as jnp, fnet
@@ -84,7 +84,7 @@ class Checkpoints:
         return self.directory / f"step-{step}{self.suffix}"
 
     def latest(self, like: TrainState) -> TrainState | None:
-        """The newest state that is good, in the form of `like`, or None where there is none.
+        """The newest intact state, in the form of `like`, or None if there is none.
 
         Raises:
             ValueError, TypeError: the state of another model or optimizer.

@@ -142,7 +142,7 @@ def load_exported(data: bytes) -> Program:
 
     Raises:
         CorruptFileError: bytes that are damaged, cut off or something else.
-        TypeError: `data` that is no bytes.
+        TypeError: `data` is not bytes.
         ImportError: as `export`.
 
     Example:

@@ -29,7 +29,7 @@ def save(path: str | os.PathLike[str], state: Tree) -> None:
             keys.
 
     Raises:
-        TypeError: a leaf that is none of these, or of a dtype that safetensors does not have.
+        TypeError: a leaf is not an array, a number or a key, or has a dtype that safetensors lacks.
         ValueError: two leaves of one name.
         OSError: the disk refused; what was there before is intact.
 

@@ -171,7 +171,7 @@ def parsed(path: str, text: bytes) -> dict[str, Any]:
             return header
     except (ValueError, AttributeError, RecursionError):
         pass
-    corrupt(path, "a header that is no JSON of tensors")
+    corrupt(path, "a header that is not JSON of tensors")
 
 
 def checksums(

@@ -22,7 +22,7 @@ def named(tree: Tree) -> dict[str, np.ndarray]:
     """The leaves by their names.
 
     Raises:
-        TypeError: a leaf that is no array.
+        TypeError: a leaf is not an array.
         ValueError: two leaves of one name.
     """
     tensors: dict[str, np.ndarray] = {}
@@ -167,7 +167,7 @@ def built(tensor: np.ndarray, like: Any) -> Any:
 
 
 def structure(tree: Tree) -> dict[str, str]:
-    """What a tree is beside its leaves: its nodes that are no plain containers, by path.
+    """Describe a tree without its leaves: the nodes that are not plain containers, by path.
 
     So "optimizer" is `momentum(learning_rate=*, beta=*, nesterov=False)`.
     """

@@ -20,7 +20,7 @@ def save_weights(path: str | os.PathLike[str], params: Tree, net: Layer | None =
         net: the model, whose `repr` is noted in the file for whoever looks into it.
 
     Raises:
-        TypeError: a leaf that is no array, or of a dtype that safetensors does not have.
+        TypeError: a leaf is not an array, or has a dtype that safetensors lacks.
         ValueError: two leaves of one name.
         OSError: the disk refused; what was there before is intact.
 

@@ -17,7 +17,7 @@ HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 MEMBER = "model.weights.h5"
 OBJECTS = 50_000  # groups and arrays in one file; a layer of Keras has two to fourteen
 DEPTH = 64
-SPARE = 1 << 26  # bytes of a file that are no weights
+SPARE = 1 << 26  # bytes of a file besides its weights
 OTHERS = {"seed_generator"}  # groups that hold no weights
 FIX = "Write it anew with model.save_weights of Keras 3, or get it again."
 

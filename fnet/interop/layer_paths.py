@@ -22,7 +22,7 @@ class Leaf(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A layer that is no combinator, and where it stands in the model."""
+    """A layer other than a combinator, and its place in the model."""
 
     names: tuple[str, ...]  # the combinators' around it and its own; none where it is the model
     positions: tuple[int, ...]  # theirs and its own

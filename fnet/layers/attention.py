@@ -29,7 +29,7 @@ class attention(Layer):
         kernel_init, bias_init: of the dense layers.
 
     Raises:
-        ValueError: `num_heads` or `key_dim` below 1; later, samples that are not
+        ValueError: `num_heads` or `key_dim` below 1; when used, samples that are not
             `(time, features)`, or features that `num_heads` does not divide, without `key_dim`.
 
     Example:

@@ -125,7 +125,7 @@ def layer(
         apply: `apply(params, x) -> y`, where `x` has the batch axis in front.
 
     Raises:
-        TypeError: an argument that is no function.
+        TypeError: an argument is not a function.
 
     The functions are the layer's value: define them once, at the top of a module, since a lambda
     built anew is another layer and is compiled again.

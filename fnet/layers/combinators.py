@@ -106,7 +106,7 @@ class sequential(Combinator):
         layers: layers, or plain functions `x -> y` of the whole batch.
 
     Raises:
-        TypeError: a layer that is none, named by its position.
+        TypeError: an argument is not a layer, named by its position.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -133,8 +133,8 @@ class residual(Combinator):
         layers: as for `sequential`; together they must keep the shape.
 
     Raises:
-        TypeError: a layer that is none.
-        ValueError: later, layers that change the shape.
+        TypeError: an argument is not a layer.
+        ValueError: when used, layers that change the shape.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -178,8 +178,8 @@ class parallel(Combinator):
             (`sum` adds them).
 
     Raises:
-        TypeError: a layer that is none.
-        ValueError: no layers; later, outputs that do not merge.
+        TypeError: an argument is not a layer.
+        ValueError: no layers; when used, outputs that do not merge.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

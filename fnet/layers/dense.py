@@ -1,4 +1,4 @@
-"""The layers most models are made of: dense, reshaping, rescaling, dropout."""
+"""The dense layer."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -67,7 +67,7 @@ class dense(Layer):
         kernel_init, bias_init: `initializer(key, shape) -> array`, see `fnet.initializers`.
 
     Raises:
-        ValueError: `units` below 1; later, features that do not match the kernel.
+        ValueError: `units` below 1; when used, features that do not match the kernel.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

@@ -31,8 +31,8 @@ class embedding(Layer):
         embeddings_init: `initializer(key, shape) -> array`; uniform on [-0.05, 0.05) unless given.
 
     Raises:
-        ValueError: `input_dim` or `output_dim` below 1; later, ids out of range, or the embeddings
-            of another layer.
+        ValueError: `input_dim` or `output_dim` below 1; when used, ids out of range, or the
+            embeddings of another layer.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

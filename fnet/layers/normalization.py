@@ -63,9 +63,9 @@ class batch_norm(Layer):
         epsilon: added to the variance, inside the root.
 
     Raises:
-        ValueError: `momentum` outside [0, 1) or a negative `epsilon`; later, features that do not
-            match the parameters.
-        TypeError: later, a call without the running statistics.
+        ValueError: `momentum` outside [0, 1) or a negative `epsilon`; when used, features that do
+            not match the parameters.
+        TypeError: when used, a call without the running statistics.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -129,7 +129,7 @@ class layer_norm(Layer):
         epsilon: added to the variance, inside the root.
 
     Raises:
-        ValueError: a negative `epsilon`; later, features that do not match the parameters.
+        ValueError: a negative `epsilon`; when used, features that do not match the parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -170,8 +170,8 @@ class group_norm(Layer):
         epsilon: added to the variance, inside the root.
 
     Raises:
-        ValueError: `groups` below 1 or a negative `epsilon`; later, channels that `groups` does not
-            divide or that do not match the parameters.
+        ValueError: `groups` below 1 or a negative `epsilon`; when used, channels that `groups` does
+            not divide or that do not match the parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -218,7 +218,7 @@ class rms_norm(Layer):
         epsilon: added to the mean square, inside the root.
 
     Raises:
-        ValueError: a negative `epsilon`; later, features that do not match the parameters.
+        ValueError: a negative `epsilon`; when used, features that do not match the parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

@@ -49,7 +49,7 @@ class max_pool(Pooling):
             where there is nothing larger.
 
     Raises:
-        ValueError: sizes below 1 or an unknown `padding`; later, samples of another rank, or a
+        ValueError: sizes below 1 or an unknown `padding`; when used, samples of another rank, or a
             window larger than its input under padding='valid'.
 
     Example:

@@ -31,7 +31,7 @@ class reshape(Layer):
         shape: the new shape without the batch axis; one entry may be -1.
 
     Raises:
-        ValueError: a `shape` that is none; later, an input that has not as many entries.
+        ValueError: `shape` is not a shape; when used, the input has another number of entries.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -82,7 +82,7 @@ class rescale(Layer):
             `rescale(1 / 127.5, offset=-1)` for [-1, 1].
 
     Raises:
-        ValueError, TypeError: a scale or offset that is no finite number.
+        ValueError, TypeError: `scale` or `offset` is not a finite number.
 
     Example:
         >>> import jax.numpy as jnp, fnet

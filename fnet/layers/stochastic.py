@@ -1,4 +1,4 @@
-"""Augmentation: samples that are changed at random in training, and left alone at inference."""
+"""Random layers: dropout and augmentation, active in training only."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class random_shift(Layer):
         pixels: how far at most, down, up, left and right.
 
     Raises:
-        ValueError: `pixels` below 1; later, samples that are no images or no larger than the
+        ValueError: `pixels` below 1; when used, samples that are not images or no larger than the
             shift, and training without a key.
 
     Example:
@@ -81,7 +81,7 @@ class random_noise(Layer):
         stddev: the standard deviation of the noise, at least 0, in the units of `x`.
 
     Raises:
-        ValueError: a negative `stddev`; later, training without a key.
+        ValueError: a negative `stddev`; when used, training without a key.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -125,7 +125,7 @@ class dropout(Layer):
         rate: the fraction dropped, in [0, 1).
 
     Raises:
-        ValueError: `rate` outside [0, 1); later, training without a key.
+        ValueError: `rate` outside [0, 1); when used, training without a key.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

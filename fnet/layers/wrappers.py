@@ -1,4 +1,4 @@
-"""Deep stacks: equal layers as one compiled body, and layers that are computed again."""
+"""Layers around layers: scanned stacks and rematerialisation."""
 
 import copy
 from collections.abc import Callable
@@ -46,8 +46,8 @@ class scan_layers(Layer):
             faster.
 
     Raises:
-        TypeError: a `layer` that is none; later, one that changes the dtype.
-        ValueError: a `depth` or `unroll` below 1; later, a layer that changes the shape, or
+        TypeError: `layer` is not a layer; when used, one that changes the dtype.
+        ValueError: a `depth` or `unroll` below 1; when used, a layer that changes the shape, or
             parameters of another depth.
 
     Example:
@@ -121,7 +121,7 @@ class remat(Wrapped):
             `residual` in a stack. Leave a last activation outside, where its loss can find it.
 
     Raises:
-        TypeError: a `layer` that is none.
+        TypeError: `layer` is not a layer.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

@@ -1,4 +1,4 @@
-"""Labels: as rows with a one, as numbers of classes, and beside what a model gives."""
+"""Labels: one-hot rows, class numbers, and checks against a model's output."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
         `(..., num_classes)`, float.
 
     Raises:
-        TypeError: labels that are no integers.
+        TypeError: the labels are not integers.
         ValueError: labels out of range (where they are known, that is outside of jit).
 
     Example:

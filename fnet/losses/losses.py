@@ -177,7 +177,7 @@ def sparse_categorical_crossentropy(
 
     Raises:
         ValueError: labels that are one-hot or of another shape; smoothing outside of [0, 1].
-        TypeError: labels that are no integers.
+        TypeError: the labels are not integers.
 
     Example:
         >>> import jax.numpy as jnp, fnet

@@ -47,7 +47,7 @@ class top_k_accuracy:
         A metric like `accuracy`, logged as `top_3_accuracy` for `k` = 3.
 
     Raises:
-        ValueError: `k` below 1; later, as `accuracy`.
+        ValueError: `k` below 1; when used, as `accuracy`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -114,7 +114,7 @@ def confusion_matrix(
 
     Raises:
         ValueError: shapes that differ, labels out of range, `num_classes` left out under jit.
-        TypeError: labels that are no integers.
+        TypeError: the labels are not integers.
 
     Example:
         >>> import jax.numpy as jnp, fnet

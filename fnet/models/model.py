@@ -1,4 +1,4 @@
-"""What one does with a model: make its parameters, apply it, ask for its shapes."""
+"""Using a model: make its parameters, apply it, get its shapes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
         A pytree of float arrays; layers without parameters do not appear.
 
     Raises:
-        TypeError: `key` that is no key, `in_shape` that is no tuple of integers.
+        TypeError: `key` is not a typed key, or `in_shape` is not a tuple of integers.
         ValueError: a layer that cannot take its input's shape, by name.
 
     Example:
@@ -143,7 +143,7 @@ def forward(
         params: what `init` gave for this model.
         state: what `init_state` or the last `forward` gave; `{}` for most models.
         x: `(batch, *in_shape)`.
-        key: for dropout; may be left out where there is none.
+        key: for dropout; not needed without dropout.
 
     Returns:
         `(batch, *out_shape)` and the new state.

@@ -1,7 +1,7 @@
-"""Mixed precision: a model computes in few bits, its parameters are kept in many.
+"""Mixed precision: computing in a lower precision than that of the parameters.
 
-The parameters and the input are rounded before the first layer, and what every layer puts out
-after it, since a layer may make its own floats, as `rescale` makes them of bytes.
+The parameters and the input are rounded before the first layer, and the output of each layer after
+it, since a layer may create floats, as `rescale` does from bytes.
 """
 
 from dataclasses import dataclass
