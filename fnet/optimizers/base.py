@@ -62,7 +62,7 @@ class PerLeafOptimizer(Optimizer):
     """What all rules share: state of zeros, the schedule, the lift from arrays to trees."""
 
     State: ClassVar[type[Any]]
-    learning_rate: Number
+    learning_rate: Number  # in subclasses with number_or_schedule(default=...)
 
     @abc.abstractmethod
     def update_leaf(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, ...]:

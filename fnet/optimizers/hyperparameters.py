@@ -7,6 +7,7 @@ The numbers are the leaves, so changing one compiles nothing anew, an array of t
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -19,10 +20,6 @@ T = TypeVar("T", bound=type)
 
 Number = Any  # a float; an array of them in a sweep; a tracer inside a transformation
 PASS = " Pass such a number."
-RANGES = {  # every other number is in [0, inf)
-    **dict.fromkeys(("beta", "beta1", "beta2", "decay", "rho"), (0, 1)),
-    **dict.fromkeys(("decay_steps", "warmup_steps"), (1, math.inf)),
-}
 
 
 def static(*, default: Any = MISSING) -> Any:
@@ -30,7 +27,17 @@ def static(*, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"static": True})
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static,))
+def number(*, default: Any = MISSING, at_least: float = 0, below: float = math.inf) -> Any:
+    """A number in [at_least, below); a plain field holds one in [0, inf)."""
+    return field(default=default, metadata={"check": partial(checked, bounds=(at_least, below))})
+
+
+def number_or_schedule(*, default: Any = MISSING) -> Any:
+    """A number in [0, inf), or a function of the step."""
+    return field(default=default, metadata={"check": checked_or_schedule})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, number, number_or_schedule))
 def pytree(cls: T) -> T:
     """A frozen dataclass whose fields are the leaves of a pytree, but for the static ones.
 
@@ -65,17 +72,10 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         numbers = [f for f in fields(self) if not f.metadata.get("static")]
         for f in numbers:
-            value = getattr(self, f.name)
-            if f.name == "learning_rate" and callable(value) and not isinstance(value, type):
-                if jax.tree_util.all_leaves([value]):  # a plain function, which is not a number
-                    object.__setattr__(self, f.name, FunctionSchedule(by_value(value, f.name)))
-                continue
-            if f.name == "optimizer":  # the one within a wrapper, which has checked its own
-                continue
             fix = PASS if f.default is MISSING else f" Its default is {f.default}."
-            bounds = RANGES.get(f.name, (0, math.inf))
-            number = checked(f"`{f.name}` of {type(self).__name__}", value, bounds, fix)
-            object.__setattr__(self, f.name, number)
+            check = f.metadata.get("check", checked)
+            what = f"`{f.name}` of {type(self).__name__}"
+            object.__setattr__(self, f.name, check(what, getattr(self, f.name), fix=fix))
         shape = self.common_shape()
         for f in numbers if shape else ():
             repeated = jax.tree.map(lambda n: jnp.broadcast_to(n, shape), getattr(self, f.name))
@@ -124,3 +124,11 @@ def checked(
     if not np.all((low <= np.asarray(value)) & (np.asarray(value) < below)):
         raise ValueError(f"{what} must be in [{low}, {below}), got {value}.{fix}")
     return value if isinstance(value, (np.ndarray, jax.Array)) else float(value)
+
+
+def checked_or_schedule(what: str, value: Any, fix: str = PASS) -> Any:
+    if not callable(value) or isinstance(value, type):
+        return checked(what, value, fix=fix)
+    if jax.tree_util.all_leaves([value]):  # a plain function, which is not a number
+        return FunctionSchedule(by_value(value, what.split("`")[1]))
+    return value

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ..core.trees import Tree
 from .base import PerLeafOptimizer
-from .hyperparameters import Number, pytree, static
+from .hyperparameters import Number, number, number_or_schedule, pytree, static
 from .rules import adam, root
 
 
@@ -52,11 +52,11 @@ class muon(PerLeafOptimizer):
     """
 
     State = MuonState
-    learning_rate: Number = 0.02
-    beta: Number = 0.95
+    learning_rate: Number = number_or_schedule(default=0.02)
+    beta: Number = number(default=0.95, below=1)
     adam_share: Number = 0.015
-    beta1: Number = 0.9
-    beta2: Number = 0.95
+    beta1: Number = number(default=0.9, below=1)
+    beta2: Number = number(default=0.95, below=1)
     epsilon: Number = 1e-10
     nesterov: bool = static(default=True)
 

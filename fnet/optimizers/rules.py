@@ -11,7 +11,7 @@ from jax import lax
 
 from ..core.trees import Tree
 from .base import PerLeafOptimizer
-from .hyperparameters import Number, pytree, static
+from .hyperparameters import Number, number, number_or_schedule, pytree, static
 
 
 class SGDState(NamedTuple):
@@ -40,7 +40,7 @@ class sgd(PerLeafOptimizer):
     """
 
     State = SGDState
-    learning_rate: Number = 0.01
+    learning_rate: Number = number_or_schedule(default=0.01)
 
     def update_leaf(self, t: jax.Array, g: jax.Array, p: jax.Array) -> tuple[jax.Array, ...]:
         return (p - self.learning_rate * g,)
@@ -77,8 +77,8 @@ class momentum(PerLeafOptimizer):
     """
 
     State = MomentumState
-    learning_rate: Number = 0.01
-    beta: Number = 0.9
+    learning_rate: Number = number_or_schedule(default=0.01)
+    beta: Number = number(default=0.9, below=1)
     nesterov: bool = static(default=False)
 
     def update_leaf(
@@ -120,8 +120,8 @@ class rmsprop(PerLeafOptimizer):
     """
 
     State = MeanSquareState
-    learning_rate: Number = 1e-3
-    rho: Number = 0.9
+    learning_rate: Number = number_or_schedule(default=1e-3)
+    rho: Number = number(default=0.9, below=1)
     epsilon: Number = 1e-7
 
     def update_leaf(
@@ -161,7 +161,7 @@ class adagrad(PerLeafOptimizer):
     """
 
     State = AdagradState
-    learning_rate: Number = 1e-3
+    learning_rate: Number = number_or_schedule(default=1e-3)
     initial_accumulator_value: Number = 0.1
     epsilon: Number = 1e-7
 
@@ -211,9 +211,9 @@ class adam(PerLeafOptimizer):
     """
 
     State = AdamState
-    learning_rate: Number = 1e-3
-    beta1: Number = 0.9
-    beta2: Number = 0.999
+    learning_rate: Number = number_or_schedule(default=1e-3)
+    beta1: Number = number(default=0.9, below=1)
+    beta2: Number = number(default=0.999, below=1)
     epsilon: Number = 1e-8
 
     def update_leaf(
@@ -298,9 +298,9 @@ class lion(PerLeafOptimizer):
     """
 
     State = MeanState
-    learning_rate: Number = 1e-4
-    beta1: Number = 0.9
-    beta2: Number = 0.99
+    learning_rate: Number = number_or_schedule(default=1e-4)
+    beta1: Number = number(default=0.9, below=1)
+    beta2: Number = number(default=0.99, below=1)
     weight_decay: Number = 0.0
 
     def update_leaf(

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .hyperparameters import Hyperparameters, Number, checked, known, pytree, static
+from .hyperparameters import Hyperparameters, Number, checked, known, number, pytree, static
 
 
 @pytree
@@ -37,7 +37,7 @@ class cosine(Hyperparameters):
     """
 
     learning_rate: Number
-    decay_steps: Number
+    decay_steps: Number = number(at_least=1)
     alpha: Number = 0.0
 
     def __call__(self, step: jax.Array) -> jax.Array:
@@ -70,7 +70,7 @@ class exponential(Hyperparameters):
     """
 
     learning_rate: Number
-    decay_steps: Number
+    decay_steps: Number = number(at_least=1)
     decay_rate: Number
     staircase: bool = static(default=False)
 
@@ -155,8 +155,8 @@ class warmup_cosine(Hyperparameters):
     """
 
     learning_rate: Number
-    warmup_steps: Number
-    decay_steps: Number
+    warmup_steps: Number = number(at_least=1)
+    decay_steps: Number = number(at_least=1)
     alpha: Number = 0.0
 
     def __post_init__(self) -> None:

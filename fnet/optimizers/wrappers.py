@@ -4,7 +4,7 @@ Their `opt_state` holds, as `inner`, that of the optimizer within; a wrapper tha
 of its own has the very same. They nest in any order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from ..core.trees import Tree
 from ..core.values import describe
 from .base import Optimizer
 from .by_name import as_optimizer
-from .hyperparameters import Number, pytree, static
+from .hyperparameters import Number, number, pytree, static
 from .rules import root
 
 
@@ -41,11 +41,7 @@ def wide(leaf: jax.Array) -> jax.Array:
 class Wrapper(Optimizer):
     """What all wrappers share: the optimizer within, its memory and its learning rate."""
 
-    optimizer: Any  # an optimizer, or the name of one
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "optimizer", as_optimizer(self.optimizer))
-        super().__post_init__()
+    optimizer: Any = field(metadata={"check": lambda what, value, fix: as_optimizer(value)})
 
     def init(self, params: Tree) -> Any:
         return self.optimizer.init(params)
@@ -176,7 +172,7 @@ class averaged(Wrapper):
     exponential weights, Tarvainen and Valpola 2017, Mean teachers, section 2.
     """
 
-    decay: Number = 0.999
+    decay: Number = number(default=0.999, below=1)
 
     def init(self, params: Tree) -> AveragedState:
         return AveragedState(
