@@ -361,8 +361,9 @@ def test_refuses_the_state_of_another_optimizer():
 def test_refuses_gradients_of_another_tree(case):
     grads = {"kernel": FIRST["kernel"], "outer": FIRST["inner"]}
     message = (
-        r"^\w+: `grads` must be like `params`, got too much: "
-        r"\[\"\['outer'\]\['bias'\] \(3,\)\"\], too little: \[\"\['inner'\]\['bias'\] \(3,\)\"\]"
+        r"^\w+: `grads` must match `params`, got unexpected leaves: "
+        r"\[\"\['outer'\]\['bias'\] \(3,\)\"\], "
+        r"missing leaves: \[\"\['inner'\]\['bias'\] \(3,\)\"\]"
     )
     with pytest.raises(TypeError, match=message):
         case.factory().update(grads, case.factory().init(PARAMS), PARAMS)
@@ -370,5 +371,5 @@ def test_refuses_gradients_of_another_tree(case):
 
 def test_refuses_the_state_of_other_parameters():
     opt_state = fnet.momentum().init(PARAMS["inner"])
-    with pytest.raises(TypeError, match=r"^momentum: `velocity` must be like `params`"):
+    with pytest.raises(TypeError, match=r"^momentum: `velocity` must match `params`"):
         fnet.momentum().update(FIRST, opt_state, PARAMS)

@@ -192,6 +192,11 @@ def test_can_be_built_inside_a_transformation():
             "`decay_rate` of exponential must be in [0, inf), got -0.5.",
         ),
         (
+            lambda: fnet.cosine(fnet.exponential(0.1, 10, 0.5), 10),
+            TypeError,
+            "`learning_rate` of cosine must be a number, or an array of them, got exponential(",
+        ),
+        (
             lambda: fnet.piecewise((10,), (0.1,)),
             ValueError,
             "`values` of piecewise must be one more than `boundaries`, got 1 values and 1 bound",

@@ -366,12 +366,12 @@ BAD = {
         lambda: fnet.masked("adam", {"dense": {"kernel": 1}}),
     ),
     "a mask of another tree": (
-        TypeError, r"^masked: `mask` must be like `params`, .* got too much: \['dense_2/bias'\], "
-        r"too little: \['dense_1/bias'\]\. Make it from the parameters: jax\.tree\.map",
+        TypeError, r"^masked: `mask` must match `params`, .* got unexpected leaves: "
+        r"\['dense_2/bias'\], missing leaves: \['dense_1/bias'\]\. Make it from the parameters: jax\.tree\.map",
         lambda: fnet.masked("adam", jax.tree.map(lambda p: True, OTHER)).init(PARAMS),
     ),
     "half a name": (
-        TypeError, r"got too much: \['dens'\], too little: \['dense/kernel'\]",
+        TypeError, r"got unexpected leaves: \['dens'\], missing leaves: \['dense/kernel'\]",
         lambda: fnet.masked("adam", {"dens": True, "dense_1": True}).init(PARAMS),
     ),
     "the state of another optimizer": (
@@ -379,13 +379,13 @@ BAD = {
         lambda: fnet.averaged("adam").update(FIRST, ADAM_STATE, PARAMS),
     ),
     "gradients of another tree": (
-        TypeError, r"^accumulated: `grads` must be like `params`, got too much: ",
+        TypeError, r"^accumulated: `grads` must match `params`, got unexpected leaves: ",
         lambda: fnet.accumulated("adam", 2).update(
             OTHER, fnet.accumulated("adam", 2).init(PARAMS), PARAMS
         ),
     ),
     "frozen gradients of another tree": (
-        TypeError, r"^masked: `grads` must be like `params`, got too much: ",
+        TypeError, r"^masked: `grads` must match `params`, got unexpected leaves: ",
         lambda: fnet.masked("adam", bool).update(OTHER, ADAM_STATE, PARAMS),
     ),
     "no average": (

@@ -1,4 +1,4 @@
-"""Integers as the floats that layers compute with."""
+"""The floats that layers and optimizers compute with."""
 
 import jax
 import jax.numpy as jnp
@@ -9,3 +9,8 @@ def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
     """`x` itself where it is floating, integers in `dtype`."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
+
+
+def at_least_float32(leaf: jax.Array) -> jax.Array:
+    """`leaf` itself or, from a narrower type, in float32: a long sum in bfloat16 stops growing."""
+    return jnp.asarray(leaf, leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from ..core.dtypes import at_least_float32
 from ..core.trees import Tree
 from .hyperparameters import Hyperparameters, Number
 
@@ -51,8 +52,8 @@ class Optimizer(Hyperparameters, abc.ABC):
             got = described(tree)
             if got != wanted:
                 raise TypeError(
-                    f"{name}: `{what}` must be like `params`, got too much: "
-                    f"{sorted(got - wanted)}, too little: {sorted(wanted - got)}. "
+                    f"{name}: `{what}` must match `params`, "
+                    f"{difference(got - wanted, wanted - got)}. "
                     f"Make both from the same parameters."
                 )
 
@@ -84,7 +85,7 @@ class PerLeafOptimizer(Optimizer):
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
             # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.
-            dtype = p.dtype if p.dtype.itemsize >= 4 else jnp.float32
+            dtype = at_least_float32(p).dtype
             wide, arrays = jax.tree.map(
                 lambda n: jnp.asarray(n, dtype), (optimizer, (step + 1, g, p, *own))
             )
@@ -104,3 +105,7 @@ class PerLeafOptimizer(Optimizer):
 def described(tree: Tree) -> set[str]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {f"{jax.tree_util.keystr(path)} {jnp.shape(leaf)}" for path, leaf in leaves}
+
+
+def difference(unexpected: set[str], missing: set[str]) -> str:
+    return f"got unexpected leaves: {sorted(unexpected)}, missing leaves: {sorted(missing)}"

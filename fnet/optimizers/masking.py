@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.trees import Tree, by_path
 from ..core.values import by_value, describe
+from .base import difference
 from .hyperparameters import pytree, static
 from .wrappers import Wrapper
 
@@ -86,8 +87,8 @@ class masked(Wrapper):
         missing = set(names) - set(found)
         if unused or missing:
             raise TypeError(
-                f"masked: `mask` must be like `params`, or have a boolean for a whole layer, got "
-                f"too much: {sorted(unused)}, too little: {sorted(missing)}. "
+                f"masked: `mask` must match `params`, or have a boolean for a whole layer, "
+                f"{difference(unused, missing)}. "
                 f"Make it from the parameters: jax.tree.map(lambda p: True, params)."
             )
         return [found[name][1] for name in names]

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..core.trees import Tree
+from ..core.trees import Tree, root
 from .base import PerLeafOptimizer
 from .hyperparameters import Number, number, number_or_schedule, pytree, static
-from .rules import adam, root
+from .rules import adam
 
 
 class MuonState(NamedTuple):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..core.trees import Tree
+from ..core.trees import Tree, root
 from .base import PerLeafOptimizer
 from .hyperparameters import Number, number, number_or_schedule, pytree, static
 
@@ -224,12 +224,6 @@ class adam(PerLeafOptimizer):
         m_hat = m / (1 - self.beta1**t)
         v_hat = v / (1 - self.beta2**t)
         return p - self.learning_rate * m_hat / (root(v_hat) + self.epsilon), m, v
-
-
-def root(v: jax.Array) -> jax.Array:
-    """The square root, with a slope of 0 at 0, which keeps hypergradients finite there."""
-    positive = v > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), 0)
 
 
 @pytree

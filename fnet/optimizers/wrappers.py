@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..core.checks import check_count
-from ..core.trees import Tree
+from ..core.dtypes import at_least_float32
+from ..core.trees import Tree, global_norm
 from ..core.values import describe
 from .base import Optimizer
 from .by_name import as_optimizer
 from .hyperparameters import Number, number, pytree, static
-from .rules import root
 
 
 class AccumulatedState(NamedTuple):
@@ -30,11 +30,6 @@ class AveragedState(NamedTuple):
     step: jax.Array  # ()
     average: Tree  # like params, in at least float32
     inner: Any
-
-
-def wide(leaf: jax.Array) -> jax.Array:
-    """At least float32: a sum of many in bfloat16 stops growing."""
-    return jnp.asarray(leaf, leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +71,14 @@ class clipped(Wrapper):
     max_norm: Number = 1.0
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
-        squares = [jnp.sum(jnp.square(g.astype(float))) for g in jax.tree.leaves(grads)]
-        norm = root(sum(squares, jnp.zeros(())))
+        norm = global_norm(grads)
         longest = jnp.asarray(self.max_norm, norm.dtype)
         too_long = norm > longest
         scale = jnp.where(too_long, longest, 1) / jnp.where(too_long, norm, 1)
 
         def scaled(g: jax.Array) -> jax.Array:
-            return (wide(g) * scale.astype(wide(g).dtype)).astype(g.dtype)
+            wide = at_least_float32(g)
+            return (wide * scale.astype(wide.dtype)).astype(g.dtype)
 
         return self.optimizer.update(jax.tree.map(scaled, grads), opt_state, params)
 
@@ -120,7 +115,7 @@ class accumulated(Wrapper):
         object.__setattr__(self, "every", check_count("every", self.every))
 
     def init(self, params: Tree) -> AccumulatedState:
-        zeros = jax.tree.map(lambda p: wide(jnp.zeros_like(p)), params)
+        zeros = jax.tree.map(lambda p: at_least_float32(jnp.zeros_like(p)), params)
         return AccumulatedState(jnp.zeros((), jnp.int32), zeros, self.optimizer.init(params))
 
     def learning_rate_at(self, step: jax.Array) -> Number:
@@ -175,9 +170,8 @@ class averaged(Wrapper):
     decay: Number = number(default=0.999, below=1)
 
     def init(self, params: Tree) -> AveragedState:
-        return AveragedState(
-            jnp.zeros((), jnp.int32), jax.tree.map(wide, params), self.optimizer.init(params)
-        )
+        start = jax.tree.map(at_least_float32, params)
+        return AveragedState(jnp.zeros((), jnp.int32), start, self.optimizer.init(params))
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
         self.check_type(opt_state, AveragedState)

@@ -6,13 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..core.trees import Tree
-
-
-def norm(tree: Tree) -> jax.Array:
-    """The Euclidean norm of all entries together, in at least float32."""
-    squares = [jnp.sum(jnp.square(leaf.astype(float))) for leaf in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(squares, jnp.zeros(())))
+from ..core.trees import Tree, global_norm
 
 
 def step(before: Any, grads: Tree, after: Any) -> jax.Array:
@@ -20,15 +14,15 @@ def step(before: Any, grads: Tree, after: Any) -> jax.Array:
 
 
 def grad_norm(before: Any, grads: Tree, after: Any) -> jax.Array:
-    return norm(grads)
+    return global_norm(grads)
 
 
 def param_norm(before: Any, grads: Tree, after: Any) -> jax.Array:
-    return norm(before.params)
+    return global_norm(before.params)
 
 
 def update_norm(before: Any, grads: Tree, after: Any) -> jax.Array:
-    return norm(jax.tree.map(jnp.subtract, after.params, before.params))
+    return global_norm(jax.tree.map(jnp.subtract, after.params, before.params))
 
 
 def learning_rate(before: Any, grads: Tree, after: Any) -> jax.Array:
