@@ -148,7 +148,7 @@ BAD = {
     ),
     "arrays of different lengths": (
         ValueError,
-        r"of one shape, a member an entry, got learning_rate \(16,\), rho \(3,\)",
+        r"the same shape, got learning_rate \(16,\), rho \(3,\)",
         lambda: fnet.rmsprop(np.full(16, 0.1), rho=np.full(3, 0.9)),
     ),
     "another grid's history": (

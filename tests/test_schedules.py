@@ -199,7 +199,7 @@ def test_can_be_built_inside_a_transformation():
         (
             lambda: fnet.piecewise((10,), (0.1,)),
             ValueError,
-            "`values` of piecewise must be one more than `boundaries`, got 1 values and 1 bound",
+            "`values` of piecewise must be one longer than `boundaries`, got 1 values and 1 bound",
         ),
         (
             lambda: fnet.piecewise((10, 10), (0.1, 0.2, 0.3)),

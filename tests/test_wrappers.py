@@ -347,7 +347,7 @@ BAD = {
         lambda: fnet.averaged(fnet.adam),
     ),
     "a bare transformation": (
-        TypeError, r"^`optimizer` must be .*, got a Transformation\. Make one of it with "
+        TypeError, r"^`optimizer` must be .*, got a Transformation\. Wrap it in "
         r"fnet\.from_optax\.",
         lambda: start(SMALL, HEAVY_BALL),
     ),
@@ -357,7 +357,7 @@ BAD = {
         lambda: fnet.from_optax("adam"),
     ),
     "an optimizer of its own": (
-        TypeError, r"^`transformation` of from_optax .* Optimizers of fnet need no from_optax\.",
+        TypeError, r"^`transformation` of from_optax .* Use optimizers of fnet directly\.",
         lambda: fnet.from_optax(fnet.adam()),
     ),
     "no boolean": (
@@ -367,7 +367,8 @@ BAD = {
     ),
     "a mask of another tree": (
         TypeError, r"^masked: `mask` must match `params`, .* got unexpected leaves: "
-        r"\['dense_2/bias'\], missing leaves: \['dense_1/bias'\]\. Make it from the parameters: jax\.tree\.map",
+        r"\['dense_2/bias'\], missing leaves: \['dense_1/bias'\]\. "
+        r"Make it from the parameters: jax\.tree\.map",
         lambda: fnet.masked("adam", jax.tree.map(lambda p: True, OTHER)).init(PARAMS),
     ),
     "half a name": (
@@ -389,7 +390,8 @@ BAD = {
         lambda: fnet.masked("adam", bool).update(OTHER, ADAM_STATE, PARAMS),
     ),
     "no average": (
-        TypeError, r"^`opt_state` must be that of an averaged optimizer, got a AdamState\. Train",
+        TypeError, r"^`opt_state` must be the state of an averaged optimizer, got a "
+        r"AdamState\. Train",
         lambda: fnet.averaged_params(ADAM_STATE),
     ),
     "no axis of a wrapper": (

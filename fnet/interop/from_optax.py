@@ -1,4 +1,4 @@
-"""Optimizers of other libraries, by the shape of their functions alone."""
+"""Optimizers of other libraries that have the interface of optax, without importing them."""
 
 from typing import Any, NamedTuple
 
@@ -18,19 +18,19 @@ class OptaxState(NamedTuple):
 
 @pytree
 class from_optax(Optimizer):
-    """An optimizer from a gradient transformation as optax has them; nothing is imported.
+    """Wraps an optax gradient transformation as an optimizer, without importing optax.
 
-    p = p + u, where u is what the transformation makes of the gradients. Its numbers are its own:
-    they are no leaves, so there is no sweep over them, and a transformation made anew is compiled
-    anew. Its learning rate is not known, and recorded as NaN.
+    p = p + u, where u are the updates that the transformation computes from the gradients. Its
+    numbers are not leaves: they cannot be swept, and a new transformation recompiles. Its learning
+    rate is unknown and recorded as NaN.
 
     Args:
-        transformation: has `init(params) -> state` and
+        transformation: an object with `init(params) -> state` and
             `update(grads, state, params) -> (u, state)`.
 
     Raises:
-        TypeError: a transformation without these functions, or one that cannot be hashed; later,
-            trees that do not belong together.
+        TypeError: `transformation` lacks these functions or is not hashable; (from `update`) the
+            tree structures differ.
 
     Example:
         >>> import typing, jax, jax.numpy as jnp, fnet
@@ -53,7 +53,7 @@ class from_optax(Optimizer):
         if not all(map(callable, functions)) or hasattr(transformation, "learning_rate_at"):
             raise TypeError(
                 f"`transformation` of from_optax must have the functions init and update of "
-                f"optax, got {describe(transformation)}. Optimizers of fnet need no from_optax."
+                f"optax, got {describe(transformation)}. Use optimizers of fnet directly."
             )
         try:
             hash(transformation)

@@ -1,14 +1,14 @@
 """The contract of an optimizer.
 
-An optimizer is a frozen dataclass of its hyperparameters, which are the leaves of a pytree, with
+An optimizer is a frozen dataclass of its hyperparameters, the leaves of a pytree, with
 
     init(params)                        -> opt_state
     update(grads, opt_state, params)    -> params, opt_state
-    rate(step)                          -> the learning rate of the update after `step` of them
+    learning_rate_at(step)              -> the learning rate of the update after `step` updates
 
 `opt_state` is a named tuple: `step`, the number of updates so far, and trees shaped like `params`.
-Most optimizers are a `rule` for one array, which is lifted to trees once, here. A learning rate may
-be a schedule, `schedule(step) -> learning rate`.
+Most optimizers define `update_leaf` for one array; this module maps it over trees. A learning rate
+may be a schedule, `schedule(step) -> learning rate`.
 """
 
 import abc
@@ -25,15 +25,15 @@ from .hyperparameters import Hyperparameters, Number
 
 @dataclass(frozen=True, eq=False)
 class Optimizer(Hyperparameters, abc.ABC):
-    """The contract, which rules and wrappers of optimizers fulfil alike."""
+    """The contract that optimizers and wrappers implement."""
 
     @abc.abstractmethod
     def init(self, params: Tree) -> Any:
-        """What the optimizer remembers at the start."""
+        """The initial state."""
 
     @abc.abstractmethod
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
-        """The parameters after one step, and what is remembered then."""
+        """The parameters and the state after one step."""
 
     @abc.abstractmethod
     def learning_rate_at(self, step: jax.Array) -> Number:
@@ -60,14 +60,14 @@ class Optimizer(Hyperparameters, abc.ABC):
 
 @dataclass(frozen=True, eq=False)
 class PerLeafOptimizer(Optimizer):
-    """What all rules share: state of zeros, the schedule, the lift from arrays to trees."""
+    """An optimizer that updates each array on its own, starting from a state of zeros."""
 
     State: ClassVar[type[Any]]
     learning_rate: Number  # in subclasses with number_or_schedule(default=...)
 
     @abc.abstractmethod
     def update_leaf(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, ...]:
-        """`rule(t, g, p, *slots) -> (p, *slots)`: update t = 1, 2, ... of one array."""
+        """`update_leaf(t, g, p, *slots) -> (p, *slots)`: update t = 1, 2, ... of one array."""
 
     def init(self, params: Tree) -> Any:
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
@@ -84,7 +84,7 @@ class PerLeafOptimizer(Optimizer):
         optimizer = replace(self, learning_rate=self.learning_rate_at(step))
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:
-            # In at least float32, since in bfloat16 a beta of 0.999 is 1; the results go back.
+            # Compute in at least float32: in bfloat16 a beta of 0.999 rounds to 1.
             dtype = at_least_float32(p).dtype
             wide, arrays = jax.tree.map(
                 lambda n: jnp.asarray(n, dtype), (optimizer, (step + 1, g, p, *own))

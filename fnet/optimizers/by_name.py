@@ -18,7 +18,7 @@ def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
         name = getattr(optimizer, "__name__", "rmsprop")
         fix = f"Pass fnet.{name}(learning_rate) or {name!r}."
         if hasattr(optimizer, "update") and not isinstance(optimizer, type):
-            fix = "Make one of it with fnet.from_optax."
+            fix = "Wrap it in fnet.from_optax."
         raise TypeError(
             f"`optimizer` must be an optimizer or the name of one, got {describe(optimizer)}. {fix}"
         )

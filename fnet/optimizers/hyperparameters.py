@@ -1,7 +1,7 @@
-"""Frozen dataclasses of numbers, registered as pytrees: what optimizers and schedules are.
+"""The base of optimizers and schedules: frozen dataclasses of numbers, registered as pytrees.
 
-The numbers are the leaves, so changing one compiles nothing anew, an array of them under
-`jax.vmap` is a sweep, and `jax.grad` with respect to them is a hypergradient.
+The numbers are leaves: changing one does not recompile, `jax.vmap` over an array of them is a
+sweep, and `jax.grad` with respect to them is a hypergradient.
 """
 
 import math
@@ -23,26 +23,26 @@ PASS = " Pass such a number."
 
 
 def static(*, default: Any = MISSING) -> Any:
-    """A field that decides the program instead of being a number in it."""
+    """A field that is part of the program; a new value recompiles."""
     return field(default=default, metadata={"static": True})
 
 
 def number(*, default: Any = MISSING, at_least: float = 0, below: float = math.inf) -> Any:
-    """A number in [at_least, below); a plain field holds one in [0, inf)."""
+    """A field for a number in [at_least, below); without it, the range is [0, inf)."""
     return field(default=default, metadata={"check": partial(checked, bounds=(at_least, below))})
 
 
 def number_or_schedule(*, default: Any = MISSING) -> Any:
-    """A number in [0, inf), or a function of the step."""
+    """A field for a number in [0, inf) or a function of the step."""
     return field(default=default, metadata={"check": checked_or_schedule})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, number, number_or_schedule))
 def pytree(cls: T) -> T:
-    """A frozen dataclass whose fields are the leaves of a pytree, but for the static ones.
+    """Makes a frozen dataclass a pytree; its fields, except static ones, are the leaves.
 
-    A transformation may fill the fields with anything (tracers, gradients, axis numbers), so
-    `__post_init__`, which checks what a user wrote, runs in the constructor only.
+    Transformations may fill the fields with anything (tracers, gradients, axis numbers), so
+    `__post_init__`, which checks user input, runs only in the constructor.
     """
     dataclass(frozen=True, eq=False)(cls)
     names = [f.name for f in fields(cls) if not f.metadata.get("static")]
@@ -64,9 +64,9 @@ def pytree(cls: T) -> T:
 
 @dataclass(frozen=True, eq=False)
 class Hyperparameters:
-    """Checks the numbers of its subclass, and makes floats of them.
+    """Checks the numbers of a subclass and converts them to floats.
 
-    Beside an array every number becomes one, so that `jax.vmap` maps over all of them alike.
+    If one is an array, all are broadcast to its shape, so that `jax.vmap` maps over all of them.
     """
 
     def __post_init__(self) -> None:
@@ -91,14 +91,14 @@ class Hyperparameters:
         except ValueError:
             arrays = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
             raise ValueError(
-                f"the arrays of {type(self).__name__} must be of one shape, a member an entry, "
-                f"got {arrays}. fnet.grid makes every combination of them."
+                f"the arrays of {type(self).__name__} must have the same shape, "
+                f"got {arrays}. For all combinations, use fnet.grid."
             ) from None
 
 
 @pytree
 class FunctionSchedule:
-    """A learning rate that is a plain function of the step; the function is no leaf."""
+    """A plain function of the step as a learning rate; the function is not a leaf."""
 
     function: Callable[[jax.Array], Any] = static()
 
@@ -107,14 +107,14 @@ class FunctionSchedule:
 
 
 def known(*values: Number) -> bool:
-    """Whether the values can be looked at, as they can outside of a transformation."""
+    """Whether the values are concrete, not traced by a transformation."""
     return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
 def checked(
     what: str, value: Number, bounds: tuple[float, float] = (0, math.inf), fix: str = PASS
 ) -> Number:
-    """The number, as a float where it is no array, if it lies within the bounds."""
+    """Returns the number, a scalar as a float, or raises if it is out of bounds."""
     low, below = bounds
     if not known(value):
         return value
@@ -129,6 +129,6 @@ def checked(
 def checked_or_schedule(what: str, value: Any, fix: str = PASS) -> Any:
     if not callable(value) or isinstance(value, type):
         return checked(what, value, fix=fix)
-    if jax.tree_util.all_leaves([value]):  # a plain function, which is not a number
+    if jax.tree_util.all_leaves([value]):  # a plain function, not a pytree of numbers
         return FunctionSchedule(by_value(value, what.split("`")[1]))
     return value

@@ -1,4 +1,4 @@
-"""Freezing parameters: an optimizer that sees only some of them."""
+"""Freezes parameters by hiding them from the optimizer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,25 +15,25 @@ from .wrappers import Wrapper
 
 @dataclass(frozen=True)
 class Choices:
-    """A mask as a value: the paths of its leaves, each with whether to train what is there."""
+    """A hashable mask: the path of each leaf, and whether to train it."""
 
     trained: tuple[tuple[str, bool], ...]
 
 
 @pytree
 class masked(Wrapper):
-    """Trains some of the parameters; the others are frozen, and nothing is remembered of them.
+    """Trains some parameters and freezes the others, for which it keeps no state.
 
     Args:
-        optimizer: what moves the parameters that are trained; an optimizer, or its name.
-        mask: a tree of booleans like the parameters, True where they are trained, in which one
-            boolean may stand for a whole layer; or a function of a parameter's path, such as
-            `"dense_1/kernel"`. Another mask is another program.
+        optimizer: the optimizer of the trained parameters, or its name.
+        mask: a tree of booleans like the parameters, True where they are trained; one boolean may
+            stand for a whole layer. Or a function from a path such as `"dense_1/kernel"` to a
+            boolean. A new mask recompiles.
 
     Raises:
-        ValueError: an unknown name.
-        TypeError: an `optimizer` that is none, a leaf of `mask` that is no boolean; later, a mask
-            of another tree.
+        ValueError: the name is unknown.
+        TypeError: `optimizer` is not an optimizer, or a leaf of `mask` is not a boolean; (from
+            `init` and `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -68,13 +68,13 @@ class masked(Wrapper):
         return params, opt_state
 
     def trained(self, tree: Tree, params: Tree) -> Tree:
-        """The tree with None, which is a tree without leaves, in place of what is frozen."""
+        """The tree with None, which has no leaves, in place of frozen parameters."""
         leaves, structure = jax.tree.flatten(tree)
         kept = zip(leaves, self.chosen(list(by_path(params))), strict=True)
         return jax.tree.unflatten(structure, [leaf if keep else None for leaf, keep in kept])
 
     def chosen(self, names: list[str]) -> list[bool]:
-        """Whether to train the parameters of these paths."""
+        """Whether to train the parameter at each of these paths."""
         if not isinstance(self.mask, Choices):
             return [bool(self.mask(name)) for name in names]
         found = {
@@ -100,6 +100,6 @@ def choices(mask: Tree) -> Choices:
         if not isinstance(keep, (bool, np.bool_)):
             raise TypeError(
                 f"`mask` of masked must be a tree of booleans or a function of a path, got "
-                f"{describe(keep)} at {path!r}. Write True for what is to be trained."
+                f"{describe(keep)} at {path!r}. Write True for parameters to train."
             )
     return Choices(tuple((path, bool(keep)) for path, keep in leaves.items()))

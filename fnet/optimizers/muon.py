@@ -1,4 +1,4 @@
-"""Muon, an optimizer that knows which of the parameters are matrices."""
+"""Muon, an optimizer that treats matrices differently from other parameters."""
 
 from typing import NamedTuple
 
@@ -13,31 +13,33 @@ from .rules import adam
 
 class MuonState(NamedTuple):
     step: jax.Array  # ()
-    velocity: Tree  # like params; of leaves that are no matrix the mean of Adam
+    velocity: Tree  # like params; for leaves other than matrices, Adam's mean
     mean_square: Tree  # like params; stays 0 for matrices
 
 
 @pytree
 class muon(PerLeafOptimizer):
-    """Muon, for matrices: B = beta B + G; P = P - lr s O, O an orthogonal matrix close to B.
+    """Muon for matrices: B = beta B + G; P = P - lr s O, where O is near-orthogonal and close to B.
 
-    O is what five Newton-Schulz steps make of B, or of G + beta B with Nesterov's look-ahead: the
-    singular vectors of B with singular values of about 1 (0.7 to 1.2). They are taken in float32
-    rather than in the bfloat16 of the source. s = sqrt(max(1, columns / rows)) lets a kernel that
-    widens, `(in, out)`, change its output as much as any other. Leaves of another rank than 2 are
-    updated by Adam at the learning rate `adam_share` lr. Every leaf of rank 2 counts as a matrix,
-    so the table of an embedding and the last kernel as well, which the source leaves to Adam.
+    Five Newton-Schulz steps compute O from B, or from G + beta B with Nesterov momentum: O keeps
+    the singular vectors and has singular values of about 1 (0.7 to 1.2). The steps run in float32
+    (bfloat16 in the source). s = sqrt(max(1, columns / rows)) scales the updates of widening
+    `(in, out)` kernels so that their outputs change as much as those of other kernels.
+
+    Adam updates leaves whose rank is not 2, at the learning rate `adam_share` lr. Every leaf of
+    rank 2 counts as a matrix, including embedding tables and the last kernel, which the source
+    leaves to Adam. Defaults: learning rate 0.02, `beta2` 0.95 (0.001 and 0.999 in Keras).
 
     Args:
         learning_rate: a number or a schedule.
-        beta: how much of the velocity B stays, in [0, 1).
+        beta: decay rate of the velocity B, in [0, 1).
         adam_share: Adam's learning rate, as a share of `learning_rate`.
-        beta1, beta2, epsilon: of Adam, as for `adam`.
-        nesterov: whether to look ahead along the velocity.
+        beta1, beta2, epsilon: Adam's, as for `adam`.
+        nesterov: whether to use Nesterov momentum.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -73,8 +75,8 @@ class muon(PerLeafOptimizer):
 
 
 def orthogonalized(g: jax.Array, steps: int = 5) -> jax.Array:
-    """Newton-Schulz: an odd polynomial of the singular values, which takes (0, 1] to about 1."""
-    a, b, c = 3.4445, -4.7750, 2.0315  # of the source: the steepest slope at 0 that stays near 1
+    """Newton-Schulz: an odd polynomial moves singular values in (0, 1] to about 1."""
+    a, b, c = 3.4445, -4.7750, 2.0315  # from the source: steepest slope at 0 while staying near 1
     x = g / (root(jnp.sum(g**2)) + 1e-7)
     x = x.T if g.shape[0] > g.shape[1] else x
     for _ in range(steps):

@@ -1,6 +1,6 @@
-"""The optimizers: each a rule for one array, in the letters of its source.
+"""The optimizers, each written as the update of one array in the notation of its source.
 
-In the formulas g is the gradient, p the parameter, lr the learning rate at this update.
+In the formulas g is the gradient, p the parameter and lr the learning rate of the current update.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,8 @@ class sgd(PerLeafOptimizer):
         learning_rate: a number or a schedule.
 
     Raises:
-        ValueError: a hyperparameter that is negative, NaN or infinite.
-        TypeError: later, trees that do not belong together.
+        ValueError: `learning_rate` is negative, NaN or infinite.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -53,16 +53,19 @@ class MomentumState(NamedTuple):
 
 @pytree
 class momentum(PerLeafOptimizer):
-    """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov's.
+    """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov.
+
+    Keras multiplies the gradient by the rate before it enters the velocity, so a schedule acts
+    differently there.
 
     Args:
         learning_rate: a number or a schedule.
-        beta: how much of the velocity stays, in [0, 1).
-        nesterov: whether to look ahead along the velocity.
+        beta: decay rate of the velocity, in [0, 1).
+        nesterov: whether to use Nesterov momentum.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -73,7 +76,7 @@ class momentum(PerLeafOptimizer):
         Array([0.5], dtype=float32)
 
     Source: Polyak 1964; Sutskever et al. 2013, On the Importance of Initialization and Momentum,
-    equations 1 to 4, with the learning rate outside of the velocity.
+    equations 1 to 4, with the learning rate kept out of the velocity.
     """
 
     State = MomentumState
@@ -95,18 +98,18 @@ class MeanSquareState(NamedTuple):
 
 @pytree
 class rmsprop(PerLeafOptimizer):
-    """RMSProp as Keras has it, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
+    """RMSProp as in Keras, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
 
-    Epsilon is inside the root; optax and torch have it elsewhere.
+    Epsilon is inside the root; torch adds it outside.
 
     Args:
         learning_rate: a number or a schedule.
-        rho: how much of the mean square stays, in [0, 1).
+        rho: decay rate of the mean square, in [0, 1).
         epsilon: added to the mean square, inside the root.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -138,16 +141,16 @@ class AdagradState(NamedTuple):
 
 @pytree
 class adagrad(PerLeafOptimizer):
-    """Adagrad as Keras has it, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
+    """Adagrad as in Keras, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
 
     Args:
         learning_rate: a number or a schedule.
-        initial_accumulator_value: where every a starts.
+        initial_accumulator_value: initial value of a.
         epsilon: added to the accumulator, inside the root.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -187,17 +190,18 @@ class AdamState(NamedTuple):
 class adam(PerLeafOptimizer):
     """Adam, m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; at update t = 1, 2, ...
 
-    p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside of the root.
+    p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside the root.
+    Keras has epsilon 1e-7, added to the root of v before its correction ("epsilon hat").
 
     Args:
         learning_rate: a number or a schedule.
-        beta1: how much of the mean stays, in [0, 1).
-        beta2: how much of the mean square stays, in [0, 1).
+        beta1: decay rate of the mean, in [0, 1).
+        beta2: decay rate of the mean square, in [0, 1).
         epsilon: added to the root.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -228,16 +232,18 @@ class adam(PerLeafOptimizer):
 
 @pytree
 class adamw(adam):
-    """Adam with decoupled weight decay: Adam's update, less lr weight_decay p.
+    """Adam with decoupled weight decay: Adam's update minus lr weight_decay p.
+
+    Epsilon defaults to 1e-8 and differs as for `adam`; weight decay is 1e-4 (0.004 in Keras).
 
     Args:
         learning_rate: a number or a schedule.
         beta1, beta2, epsilon: as for `adam`.
-        weight_decay: the share of every parameter lost an update, in units of the learning rate.
+        weight_decay: each update shrinks p by this times the learning rate.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -268,18 +274,18 @@ class MeanState(NamedTuple):
 class lion(PerLeafOptimizer):
     """Lion, c = beta1 m + (1 - beta1) g; m = beta2 m + (1 - beta2) g.
 
-    p = p - lr (sign(c) + weight_decay p): every parameter moves by the learning rate, so that is
-    to be some 3 to 10 times smaller than for Adam.
+    p = p - lr (sign(c) + weight_decay p): every parameter moves by the learning rate, so use a
+    rate 3 to 10 times smaller than for Adam. The default is 1e-4 (1e-3 in Keras).
 
     Args:
         learning_rate: a number or a schedule.
-        beta1: the share of the mean in the direction of an update, in [0, 1).
-        beta2: how much of the mean stays, in [0, 1).
-        weight_decay: the share of every parameter lost an update, in units of the learning rate.
+        beta1: weight of the mean in the update direction c, in [0, 1).
+        beta2: decay rate of the mean, in [0, 1).
+        weight_decay: each update shrinks p by this times the learning rate.
 
     Raises:
-        ValueError: a hyperparameter out of its range.
-        TypeError: later, trees that do not belong together.
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet

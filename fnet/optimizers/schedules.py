@@ -1,7 +1,7 @@
-"""Schedules: a learning rate that is a function of the step, `schedule(step) -> learning rate`.
+"""Learning-rate schedules, functions `schedule(step) -> learning rate`.
 
-A schedule is a pytree whose leaves are its numbers, so changing one does not compile anything anew.
-Steps count updates from 0. Pass one as the `learning_rate` of any optimizer.
+A schedule is a pytree whose leaves are its numbers, so changing a number does not recompile.
+Steps count updates from 0. Pass a schedule as the `learning_rate` of any optimizer.
 """
 
 from itertools import pairwise
@@ -15,17 +15,17 @@ from .hyperparameters import Hyperparameters, Number, checked, known, number, py
 
 @pytree
 class cosine(Hyperparameters):
-    """Half a cosine from the learning rate down to `alpha` times it, then constant.
+    """Decays along half a cosine from the learning rate to `alpha` times it, then stays constant.
 
     rate(t) = learning_rate (alpha + (1 - alpha) (1 + cos(pi min(t / decay_steps, 1))) / 2)
 
     Args:
         learning_rate: the rate at step 0.
-        decay_steps: how many steps the descent takes.
+        decay_steps: number of steps to decay over.
         alpha: the final rate as a fraction of the first.
 
     Raises:
-        ValueError: a number that is negative or not finite, or `decay_steps` below 1.
+        ValueError: a number is negative or not finite, or `decay_steps` is below 1.
 
     Example:
         >>> import fnet
@@ -53,12 +53,12 @@ class exponential(Hyperparameters):
 
     Args:
         learning_rate: the rate at step 0.
-        decay_steps: how many steps one factor takes.
+        decay_steps: number of steps per factor of `decay_rate`.
         decay_rate: the factor.
-        staircase: whether the exponent is rounded down, so that the rate falls in steps.
+        staircase: whether to round the exponent down, so that the rate falls in steps.
 
     Raises:
-        ValueError: a number that is negative or not finite, or `decay_steps` below 1.
+        ValueError: a number is negative or not finite, or `decay_steps` is below 1.
 
     Example:
         >>> import fnet
@@ -66,7 +66,7 @@ class exponential(Hyperparameters):
         >>> [round(float(schedule(step)), 4) for step in (0, 10, 20)]
         [0.1, 0.05, 0.025]
 
-    Source: Robbins and Monro 1951 for why rates fall; the form is that of Keras.
+    Source: Robbins and Monro 1951 for decaying rates; the formula is that of Keras.
     """
 
     learning_rate: Number
@@ -83,15 +83,17 @@ class exponential(Hyperparameters):
 
 @pytree
 class piecewise(Hyperparameters):
-    """Constant pieces, rate(t) = values[i] from step boundaries[i - 1] on.
+    """Piecewise constant, rate(t) = values[i] from step boundaries[i - 1] on.
+
+    Keras changes the rate one step later, after the boundary.
 
     Args:
-        boundaries: n increasing steps.
+        boundaries: n steps in increasing order.
         values: n + 1 learning rates.
 
     Raises:
-        ValueError: not one value more than boundaries, boundaries that do not increase, a rate
-            that is negative or not finite.
+        ValueError: `values` is not one longer than `boundaries`, `boundaries` do not increase, or a
+            number is negative or not finite.
 
     Example:
         >>> import fnet
@@ -108,7 +110,7 @@ class piecewise(Hyperparameters):
     def __post_init__(self) -> None:
         if len(self.values) != len(self.boundaries) + 1:
             raise ValueError(
-                f"`values` of piecewise must be one more than `boundaries`, got "
+                f"`values` of piecewise must be one longer than `boundaries`, got "
                 f"{len(self.values)} values and {len(self.boundaries)} boundaries. "
                 f"Add the rate after the last boundary."
             )
@@ -131,19 +133,21 @@ class piecewise(Hyperparameters):
 
 @pytree
 class warmup_cosine(Hyperparameters):
-    """A linear rise from 0 over `warmup_steps`, then half a cosine over the rest of `decay_steps`.
+    """Rises linearly from 0 over `warmup_steps`, then decays as `cosine` over the remaining steps.
+
+    As in optax, `decay_steps` includes the warmup; in Keras it starts after the warmup.
 
     rate(t) = learning_rate t / warmup_steps, then cosine(t - warmup_steps)
 
     Args:
-        learning_rate: the rate at the top.
-        warmup_steps: how many steps the rise takes.
-        decay_steps: how many steps both take together.
-        alpha: the final rate as a fraction of the top.
+        learning_rate: the peak rate.
+        warmup_steps: number of steps to rise over.
+        decay_steps: total number of steps, warmup included.
+        alpha: the final rate as a fraction of the peak.
 
     Raises:
-        ValueError: a number that is negative or not finite, `warmup_steps` below 1, or
-            `decay_steps` not above `warmup_steps`.
+        ValueError: a number is negative or not finite, `warmup_steps` is below 1, or
+            `decay_steps` is not above `warmup_steps`.
 
     Example:
         >>> import fnet
@@ -166,7 +170,7 @@ class warmup_cosine(Hyperparameters):
         ):
             raise ValueError(
                 f"`decay_steps` of warmup_cosine must be above `warmup_steps`, "
-                f"{self.warmup_steps}, got {self.decay_steps}. It counts the rise as well."
+                f"{self.warmup_steps}, got {self.decay_steps}. It includes the warmup."
             )
 
     def __call__(self, step: jax.Array) -> jax.Array:

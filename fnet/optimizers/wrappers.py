@@ -1,7 +1,7 @@
-"""Wrappers take an optimizer, or the name of one, and give an optimizer.
+"""Wrappers take an optimizer, or its name, and return an optimizer; they nest in any order.
 
-Their `opt_state` holds, as `inner`, that of the optimizer within; a wrapper that remembers nothing
-of its own has the very same. They nest in any order.
+The `inner` field of their `opt_state` is the state of the wrapped optimizer; a wrapper without
+state of its own uses that state directly.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class AveragedState(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Wrapper(Optimizer):
-    """What all wrappers share: the optimizer within, its memory and its learning rate."""
+    """Base of the wrappers: the wrapped optimizer, its state and its learning rate."""
 
     optimizer: Any = field(metadata={"check": lambda what, value, fix: as_optimizer(value)})
 
@@ -47,15 +47,17 @@ class Wrapper(Optimizer):
 
 @pytree
 class clipped(Wrapper):
-    """Gradients of a bounded norm, g min(1, max_norm / |g|), |g| over all parameters together.
+    """Clips gradients by their global norm, g min(1, max_norm / |g|), |g| over all parameters.
+
+    This is `global_clipnorm` of Keras; its `clipnorm` clips each array by its own norm.
 
     Args:
-        optimizer: what takes the clipped gradients; an optimizer, or its name.
-        max_norm: the longest gradient that stays as it is.
+        optimizer: the optimizer to wrap, or its name.
+        max_norm: gradients with a larger norm are scaled down to it.
 
     Raises:
-        ValueError: a negative or infinite `max_norm`, an unknown name.
-        TypeError: an `optimizer` that is none; later, trees that do not belong together.
+        ValueError: `max_norm` is negative, NaN or infinite, or the name is unknown.
+        TypeError: `optimizer` is not an optimizer; (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -85,18 +87,18 @@ class clipped(Wrapper):
 
 @pytree
 class accumulated(Wrapper):
-    """One update with the mean of the gradients of `every` steps, for batches too large for memory.
+    """Updates once every `every` steps with the mean gradient, for batches that exceed memory.
 
-    In between the parameters stay. A schedule counts updates, not steps. The gradient of a smaller
-    last batch counts as much as any other.
+    Parameters stay the same in between. Schedules count updates, not steps. The gradient of a
+    smaller last batch has the same weight as the others.
 
     Args:
-        optimizer: what takes the mean; an optimizer, or its name.
-        every: how many steps an update, at least 1; another number is another program.
+        optimizer: the optimizer to wrap, or its name.
+        every: steps per update, at least 1; a new value recompiles.
 
     Raises:
-        ValueError: `every` below 1, an unknown name.
-        TypeError: an `optimizer` that is none; later, trees that do not belong together.
+        ValueError: `every` is below 1, or the name is unknown.
+        TypeError: `optimizer` is not an optimizer; (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -144,16 +146,17 @@ class accumulated(Wrapper):
 class averaged(Wrapper):
     """Keeps an average of the parameters, a = decay a + (1 - decay) p after every update.
 
-    It starts at the first parameters. Training goes on with the parameters themselves; the average
-    is `opt_state.average`, and `fnet.averaged_params` finds it beneath other wrappers too.
+    The average starts at the initial parameters (in Keras, at those after the first update).
+    Training continues with the parameters themselves; `opt_state.average` holds the average, and
+    `fnet.averaged_params` finds it inside other wrappers too.
 
     Args:
-        optimizer: what moves the parameters; an optimizer, or its name.
-        decay: how much of the average stays, in [0, 1).
+        optimizer: the optimizer to wrap, or its name.
+        decay: decay rate of the average, in [0, 1); 0.99 by default in Keras.
 
     Raises:
-        ValueError: `decay` outside of [0, 1), an unknown name.
-        TypeError: an `optimizer` that is none; later, trees that do not belong together.
+        ValueError: `decay` is outside [0, 1), or the name is unknown.
+        TypeError: `optimizer` is not an optimizer; (from `update`) the tree structures differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -187,16 +190,16 @@ class averaged(Wrapper):
 
 
 def averaged_params(opt_state: Any) -> Tree:
-    """The average that `averaged` keeps, wherever it stands among the wrappers.
+    """Returns the average that `averaged` keeps, at any depth of nested wrappers.
 
     Args:
-        opt_state: what an optimizer remembers, the `opt_state` of a TrainState.
+        opt_state: the optimizer's state, `opt_state` of a TrainState.
 
     Returns:
-        A tree like the parameters, in at least float32; beneath `masked` without the frozen ones.
+        A tree like the parameters, in at least float32; inside `masked`, without the frozen ones.
 
     Raises:
-        TypeError: the state of an optimizer that keeps no average.
+        TypeError: the optimizer keeps no average.
 
     Example:
         >>> import dataclasses, jax, fnet
@@ -209,8 +212,8 @@ def averaged_params(opt_state: Any) -> Tree:
     while not isinstance(found, AveragedState):
         if not hasattr(found, "inner"):
             raise TypeError(
-                f"`opt_state` must be that of an averaged optimizer, got {describe(opt_state)}. "
-                f"Train with fnet.averaged(optimizer, decay)."
+                f"`opt_state` must be the state of an averaged optimizer, got "
+                f"{describe(opt_state)}. Train with fnet.averaged(optimizer, decay)."
             )
         found = found.inner
     return found.average
