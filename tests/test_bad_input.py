@@ -485,7 +485,7 @@ ROWS = [
         "no average",
         lambda: fnet.averaged_params(ADAM_STATE),
         TypeError,
-        "^`opt_state` must be that",
+        "^`opt_state` must be the state",
     ),
     Row(
         "a mask of numbers",
