@@ -91,10 +91,9 @@ def by_input(net, params, mesh):
     return layout | {"dense": {"kernel": NamedSharding(mesh, PartitionSpec("model", None))}}
 
 
-@pytest.mark.parametrize("as_tree", [False, True])
-def test_shardings_of_ones_own(as_tree, alone):
+def test_shardings_of_ones_own(alone):
     mesh = mesh_of(4, 2)
-    given = by_input(NET, begun().params, mesh) if as_tree else by_input
+    given = by_input(NET, begun().params, mesh)
     state, history = fnet.train(
         task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=given, **RUN
     )
@@ -103,12 +102,10 @@ def test_shardings_of_ones_own(as_tree, alone):
 
 
 def test_shardings_that_do_not_divide():
-    def uneven(net, params, mesh):
-        layout = fnet.shardings(net, params, mesh)
-        return layout | {"dense_1": {"kernel": cut, "bias": cut}}
-
     mesh = mesh_of(4, 2)
     cut = NamedSharding(mesh, PartitionSpec("model"))
+    layout = fnet.shardings(NET, begun().params, mesh)
+    uneven = layout | {"dense_1": {"kernel": cut, "bias": cut}}
     words = r"must cut each parameter into even parts, got .*'model'.* for 'dense_1/bias' of shape"
     with pytest.raises(ValueError, match=words):
         fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=uneven, **RUN)

@@ -57,8 +57,8 @@ CASES = {
         "must hold a NamedSharding of `mesh` for each parameter, got .* for 'batch_norm/bias'",
     ),
     "too many axes": (
-        {"mesh": MESH, "shardings": lambda net, params, mesh: jax.tree.map(
-            lambda leaf: NamedSharding(mesh, PartitionSpec(None, "data")), params)}, ValueError,
+        {"mesh": MESH, "shardings": jax.tree.map(
+            lambda leaf: NamedSharding(MESH, PartitionSpec(None, "data")), layout())}, ValueError,
         r"must cut each parameter into even parts, got .* for 'batch_norm/bias' of shape \(16,\)",
     ),
 }  # fmt: skip

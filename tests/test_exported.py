@@ -8,7 +8,7 @@ from tables import ACTIVATIONS, LAYERS
 from test_layers import built, close
 
 import fnet
-from fnet.files import exported
+from fnet.files.export import HEADER
 from fnet.files.tensor_file import CorruptFileError
 
 BATCHES = 1, 3, 7
@@ -82,7 +82,7 @@ def test_damage_in_a_row(figures):
 
 
 def test_every_flipped_bit_is_noticed():
-    head = 8 * exported.HEADER.size
+    head = 8 * HEADER.size
     others = np.random.default_rng(0).choice(np.arange(head, 8 * len(BLOB)), 1000 - head, False)
     for bit in [*range(head), *others.tolist()]:
         with pytest.raises(CorruptFileError, match="`data` must .*, got "):
@@ -90,7 +90,7 @@ def test_every_flipped_bit_is_noticed():
 
 
 def test_every_cut_is_noticed():
-    lengths = {*range(exported.HEADER.size + 1), *range(0, len(BLOB), 13), len(BLOB) - 1}
+    lengths = {*range(HEADER.size + 1), *range(0, len(BLOB), 13), len(BLOB) - 1}
     for data in [*(BLOB[:n] for n in lengths), BLOB + b"\0", BLOB + BLOB, BLOB[1:]]:
         with pytest.raises(CorruptFileError, match="`data` must .*, got "):
             fnet.load_exported(data)

@@ -164,7 +164,7 @@ def test_law_6_what_was_given_stays_valid_and_unchanged(run):
     before = jax.tree.map(np.array, (bits(state), x, y))
     quiet = {"progress": False} if run is fnet.fit else {}
     run(task(), state, (x, y), **RUN, **quiet)
-    run(classifier(), state, (jnp.asarray(x), jnp.asarray(y)), **RUN, **quiet)
+    run(task(), state, (jnp.asarray(x), jnp.asarray(y)), **RUN, **quiet)
     equal((bits(state), x, y), before)
 
 

@@ -161,7 +161,7 @@ def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
     if y_true.shape != y_pred.shape[:-1]:
         raise ValueError(
             f"accuracy: `y_true` must be integers of shape {y_pred.shape[:-1]} or one-hot of shape "
-            f"{y_pred.shape}, got shape {y_true.shape}. For labels in a column take y_true[..., 0]."
+            f"{y_pred.shape}, got shape {y_true.shape}. Reshape the labels."
         )
     if not jnp.issubdtype(y_true.dtype, jnp.integer):
         raise TypeError(
