@@ -701,7 +701,7 @@ ROWS = [
         "a dtype to export",
         lambda: fnet.export(fnet.relu, {}, (3,), dtype="text"),
         TypeError,
-        "^`dtype` must be a dtype of numbers that JAX computes with, got 'text'",
+        "^`dtype` must be a numeric dtype that JAX supports, got 'text'",
     ),
     Row(
         "features to export",
@@ -731,7 +731,7 @@ ROWS = [
         "a path to load",
         lambda: fnet.load_exported("model.bin"),
         TypeError,
-        "^`data` must be the bytes that fnet.export gave, got 'model.bin'",
+        "^`data` must be bytes from fnet.export, got 'model.bin'",
     ),
     Row(
         "bytes of something else",
@@ -743,7 +743,7 @@ ROWS = [
         "samples of another shape",
         lambda: PROGRAM(PAIRS),
         ValueError,
-        r"^`x` must be samples of shape \(3,\), one at least, got shape \(5, 2\)",
+        r"^`x` must be one sample or more of shape \(3,\), got shape \(5, 2\)",
     ),
     Row(
         "samples of another dtype",

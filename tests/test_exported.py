@@ -99,10 +99,10 @@ def test_every_cut_is_noticed():
 @pytest.mark.parametrize(
     "data, match",
     [
-        (b"", "start with the 48 bytes of the head of an exported model, got 0 bytes"),
+        (b"", "start with the 48 bytes of the header of a program, got 0 bytes"),
         (b"\x93NUMPY" + bytes(99), "got 105 bytes that start with '93 4e 55 4d 50 59 00 00'"),
         (BLOB[:7] + b"\x02" + BLOB[8:], "`data` must be of version 1, got version 2. Load it with"),
-        (BLOB[:-1], r"must hold a program of (\d+) bytes, as its head says, got \d+. Export"),
+        (BLOB[:-1], r"must hold (\d+) bytes of program, as its header says, got \d+. Export"),
         (damaged(8 * len(BLOB) - 1), "have the SHA-256 [0-9a-f]{64}, .* got [0-9a-f]{64}. Export"),
     ],
     ids=["empty", "another file", "version", "cut", "bit"],

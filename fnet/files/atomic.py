@@ -1,4 +1,4 @@
-"""Writing a file whole, or not at all."""
+"""Atomic writing of files."""
 
 import contextlib
 import errno
@@ -11,26 +11,27 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> None:
-    """Put a file of these parts in the place of what is at `path`, in one instant.
+    """Write the parts to `path` atomically.
 
-    The parts go into a temporary file in the same folder, which is synced and renamed over `path`;
-    then the folder is synced. Whoever reads `path`, even after a crash, finds the old file or the
-    new one. A process that is killed may leave a temporary file, `.fnet-*.tmp`, which is in
-    nobody's way.
+    The parts go into a temporary file in the same folder, which is synced and renamed to `path`;
+    then the folder is synced. A reader of `path` finds the old file or the new one, even after a
+    crash. A killed process may leave a temporary file, `.fnet-*.tmp`, which does no harm.
 
     Args:
-        path: where to write; a link is followed.
-        parts: the bytes, one after the other.
+        path: where to write; links are followed.
+        parts: the bytes, in order.
 
     Raises:
-        OSError: the disk refused, with its own errno. The old file is as it was, except where only
-            the folder could not be synced: then the new file is in place.
+        OSError: writing fails, with the errno of the cause. The old file is intact, unless only
+            the sync of the folder fails: then the new file is in place.
     """
     target = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(target)
     if os.path.isdir(target):
         raise IsADirectoryError(
-            errno.EISDIR, "a file must have a name of its own, got a folder. Add a name to", target
+            errno.EISDIR,
+            "the path must be that of a file, got a folder. Add a file name to",
+            target,
         )
     views = [memoryview(part) for part in parts]
     temporary = os.path.join(folder, f".fnet-{os.getpid()}-{secrets.token_hex(8)}.tmp")
@@ -54,7 +55,7 @@ def write(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> 
 
 
 def sync_folder(folder: str) -> None:
-    """Make the renaming last; until then a crash may bring the old file back."""
+    """Make a rename durable; before that, a crash may bring the old file back."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -63,19 +64,18 @@ def sync_folder(folder: str) -> None:
             os.close(descriptor)
     except OSError as error:
         message = (
-            f"the folder must be synced after a file was renamed in it, got "
-            f"{error.strerror!r}. The new file is in place, but a crash may bring the old one "
-            f"back. Save once more, or elsewhere; the folder is"
+            f"the folder must be synced after a rename, got {error.strerror!r}. The new file is in "
+            f"place, but a crash may bring the old one back. Save again, or save elsewhere than in"
         )
         raise OSError(error.errno, message, folder) from error
 
 
 def refused(error: OSError, target: str, size: int) -> OSError:
+    advice = "Free some space" if error.errno in FULL else "Check the folder and its permissions"
     message = (
-        f"the file must be written as a whole, got {error.strerror!r} for {size} bytes"
-        f"{room(target) if error.errno in FULL else ''}. What was there before is intact. "
-        f"{'Make room' if error.errno in FULL else 'Check the folder and its permissions'}, or "
-        f"save elsewhere than"
+        f"all of the file must be written, got {error.strerror!r} for {size} bytes"
+        f"{room(target) if error.errno in FULL else ''}. An older file is intact. "
+        f"{advice}, or save elsewhere than"
     )
     return OSError(error.errno, message, target)
 

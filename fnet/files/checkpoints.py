@@ -1,4 +1,4 @@
-"""Whole runs in a folder, saved beside the training."""
+"""Runs saved in a folder during training."""
 
 import os
 import warnings
@@ -16,27 +16,27 @@ from .state import read_run, write_run
 from .tensor_file import CorruptFileError
 from .trees import named, nested
 
-Extra = dict[str, Any]  # a nested dict of arrays: what `fit` adds to the state
+Extra = dict[str, Any]  # a nested dict of the arrays that `fit` adds to the state
 
 
 class Checkpoints:
-    """The newest states of a run in a folder, one file each: a callback of `fit`.
+    """A callback of `fit` that keeps the newest states of a run in a folder, one file each.
 
-    `fit` saves while it trains, in a thread; when it is interrupted, stopped by SIGTERM or by an
-    error it saves once more. With `resume="auto"` it goes on from the newest good file, within an
-    epoch too, and ends bit for bit where it would have ended. A file is complete or not there; an
-    old one is deleted only when a new one is safe on the disk. A folder has one writer at a time.
+    `fit` saves in a thread while it trains, and once more when an interrupt, SIGTERM or an error
+    stops it. With `resume="auto"` it resumes from the newest intact file, even within an epoch, and
+    the result is the same to the bit. Files are written atomically, and an old one is deleted only
+    once a new one is safe on the disk. A folder has one writer at a time.
 
     Args:
         directory: the folder; it is created if it does not exist.
         keep: how many files to keep.
-        every: saves at each multiple of so many steps; at the end of each epoch unless given.
+        every: the number of steps between saves; by default, `fit` saves after each epoch.
 
-    In a loop of your own, call it: `checkpoints(epoch, state)` saves `state` before it returns.
+    In your own loop, call the object: `checkpoints(epoch, state)` saves `state` and returns.
 
     Raises:
-        ValueError: `keep` or `every` below 1; when used, a folder that another run writes to, or
-            one that holds a run which is not to be resumed.
+        ValueError: `keep` or `every` is below 1. Later: another run writes to the folder, or it
+            holds a run and `resume` is not given.
 
     Example:
         >>> import tempfile, jax, jax.numpy as jnp, fnet
@@ -50,7 +50,7 @@ class Checkpoints:
         [2, 3]
         >>> again, history = fnet.fit(
         ...     task, state, data, callbacks=[checkpoints], resume="auto", **options
-        ... )  # the run is at its end: nothing is trained
+        ... )  # the run is complete: nothing is trained
         >>> int(again.step), history["loss"].shape
         (3, (3,))
     """
@@ -74,7 +74,7 @@ class Checkpoints:
             self.write(state, {})
 
     def steps(self) -> list[int]:
-        """The steps of which there are files, in order."""
+        """The saved steps, in order."""
         paths = self.directory.glob(f"step-*{self.suffix}")
         names = (path.name for path in paths if self.is_one(path))
         numbers = (name.removeprefix("step-").removesuffix(self.suffix) for name in names)
@@ -87,7 +87,7 @@ class Checkpoints:
         """The newest intact state, in the form of `like`, or None if there is none.
 
         Raises:
-            ValueError, TypeError: the state of another model or optimizer.
+            ValueError, TypeError: the state is of another model or optimizer.
         """
         found = self.read_latest(like)
         return None if found is None else found[0]
@@ -98,7 +98,7 @@ class Checkpoints:
                 return self.read(self.path(step), like)
             except (CorruptFileError, OSError) as error:
                 warnings.warn(
-                    f"a checkpoint is skipped, and the one before it taken: {error}",
+                    f"a checkpoint is skipped, and the one before it used: {error}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -109,7 +109,7 @@ class Checkpoints:
         return state, nested(extra)
 
     def write(self, state: TrainState, extra: Extra) -> None:
-        """Save, and delete what is old by then."""
+        """Save the state, then delete old checkpoints."""
         step = int(state.step)
         self.put(self.path(step), state, extra)
         older = [number for number in self.steps() if number <= step]
@@ -127,7 +127,7 @@ class Checkpoints:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other writers out; the lock of a process that is killed goes with it."""
+        """Keep other writers out; the lock of a killed process is released."""
         import fcntl
 
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -138,19 +138,19 @@ class Checkpoints:
                 lock.seek(0)
                 raise ValueError(
                     f"`directory` of Checkpoints must have one writer, got {self.directory}, to "
-                    f"which process {lock.read() or '?'} is writing. Wait for its end, or use "
+                    f"which process {lock.read() or '?'} is writing. Wait until it ends, or use "
                     f"another folder."
                 ) from None
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            for litter in self.directory.glob(".*.tmp"):  # of a process that was killed
+            for litter in self.directory.glob(".*.tmp"):  # of a killed process
                 litter.unlink(missing_ok=True)
             yield
 
 
 class Saver:
-    """Writes checkpoints in a thread, one at a time; a failure is a warning, not the end."""
+    """Writes checkpoints in a thread, one at a time; a failure only warns."""
 
     def __init__(self, checkpoints: Checkpoints):
         self.checkpoints = checkpoints
@@ -160,7 +160,7 @@ class Saver:
     def save(self, state: TrainState, extra: Extra) -> None:
         self.wait()
         self.going = self.thread.submit(self.checkpoints.write, state, extra)
-        if jax.process_count() > 1:  # what all processes compute, they must compute in one order
+        if jax.process_count() > 1:  # all processes must communicate in the same order
             self.wait()
 
     def wait(self) -> None:

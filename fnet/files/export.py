@@ -1,11 +1,11 @@
-"""A model and its parameters as one program in bytes, which needs neither fnet nor Python to run.
+"""A model and its parameters as one serialised program, which runs without fnet or Python.
 
 The bytes are, in this order:
 
-    magic number   eight bytes, the last of which is the version of this form
+    magic number   eight bytes, the last of which is the version of this format
     length         of the program, a 64-bit big-endian integer
     SHA-256        of all the other bytes, 32 bytes
-    program        what jax.export serialises
+    program        the output of jax.export
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from .tensor_file import CorruptFileError
 MAGIC = b"fnetexp\x01"
 HEADER = struct.Struct(">8sQ32s")
 PLATFORMS = ("cpu", "cuda", "tpu")
-AGAIN = "Export the model again, or take another copy."
+AGAIN = "Export the model again, or use another copy."
 
 
 def export(
@@ -39,26 +39,25 @@ def export(
     state: Tree | None = None,
     dtype: DTypeLike = "float32",
 ) -> bytes:
-    """The inference pass y = apply(net, params, x, state) as bytes, the parameters in it.
+    """Export the inference pass y = apply(net, params, x, state) with its parameters as bytes.
 
-    One program for CPUs, CUDA and TPUs at once, and for any number of samples. Nothing of it is
-    computed here: it is compiled where `load_exported` calls it.
+    The program runs on CPUs, CUDA and TPUs, and on any number of samples. It is compiled only when
+    it is loaded and called.
 
     Args:
         net: a layer, or a plain function `x -> y`.
-        params: what `init` gave for this model.
+        params: the parameters, see `init`.
         in_shape: the shape of one sample, without the batch axis.
-        state: what `init_state` or `forward` gave, for a model with running statistics.
-        dtype: that of the input, such as 'uint8' for images.
+        state: the running statistics, see `init_state`, if the model has any.
+        dtype: the dtype of the input, such as 'uint8' for images.
 
     Returns:
-        Bytes, about as many as the parameters have: what `load_exported` takes.
+        Bytes for `load_exported`, about as many as the parameters have.
 
     Raises:
-        ValueError: features that do not match the parameters, with the layer's name.
-        TypeError: the parameters of another model, running statistics left out, a `dtype` that
-            JAX has not.
-        ImportError: flatbuffers is missing, which `pip install "fnet[export]"` brings.
+        ValueError: the features do not match the parameters of a layer, which is named.
+        TypeError: the parameters are of another model, `state` is missing, or JAX lacks `dtype`.
+        ImportError: flatbuffers is not installed; `pip install "fnet[export]"` installs it.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -70,8 +69,8 @@ def export(
         >>> program(jnp.zeros((5, 3)))[0]
         Array([0.5, 0.5], dtype=float32)
 
-    Source: https://docs.jax.dev/en/latest/export/export.html, which says for how long later
-    versions of JAX can read it.
+    Source: https://docs.jax.dev/en/latest/export/export.html, which says how long later versions
+    of JAX can read the program.
     """
     net, in_shape, dtype = as_layer(net, "net"), check_shape(in_shape), check_dtype(dtype)
     program = jax.jit(lambda x: apply(net, params, x, state))
@@ -82,12 +81,12 @@ def export(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Program:
-    """A loaded model, y = program(x) for `x` of shape `(batch, *in_shape)`; jit it as it is.
+    """A loaded model, y = program(x) for `x` of shape `(batch, *in_shape)`; it works under jit.
 
     Attributes:
         in_shape: the shape of one sample, without the batch axis.
-        dtype: that of `x`.
-        platforms: where it can run.
+        dtype: the dtype of `x`.
+        platforms: where the program can run.
     """
 
     exported: jax_export.Exported
@@ -112,8 +111,8 @@ class Program:
         x = jnp.asarray(x)
         if x.shape[1:] != self.in_shape or not x.shape or x.shape[0] == 0:
             raise ValueError(
-                f"`x` must be samples of shape {self.in_shape}, one at least, got shape {x.shape}. "
-                f"Give them the shape the model was exported for, behind the batch axis."
+                f"`x` must be one sample or more of shape {self.in_shape}, got shape {x.shape}. "
+                f"Put the batch axis before the shape that the model was exported for."
             )
         if x.dtype != self.dtype:
             raise TypeError(
@@ -129,19 +128,20 @@ class Program:
 
 
 def load_exported(data: bytes) -> Program:
-    """The function that `export` wrote; no byte of it is read before its checksum holds.
+    """Load a program that `export` made, after its checksum is verified.
 
-    The checksum catches damage, not malice: a program is code, take it from those you trust.
+    The checksum detects damage, not malice: a program is code, so load it only from trusted
+    sources.
 
     Args:
-        data: what `export` gave.
+        data: the bytes that `export` returned.
 
     Returns:
-        A function `x -> y` of `(batch, *in_shape)`, with any number of samples, which can be called
-        and jitted. It refuses another shape with a ValueError, another dtype with a TypeError.
+        A function `x -> y` for `x` of shape `(batch, *in_shape)`, which works under jit. It raises
+        ValueError for another shape and TypeError for another dtype.
 
     Raises:
-        CorruptFileError: bytes that are damaged, cut off or something else.
+        CorruptFileError: the bytes are damaged, incomplete or not a program.
         TypeError: `data` is not bytes.
         ImportError: as `export`.
 
@@ -153,17 +153,17 @@ def load_exported(data: bytes) -> Program:
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(
-            f"`data` must be the bytes that fnet.export gave, got {describe(data)}. "
+            f"`data` must be bytes from fnet.export, got {describe(data)}. "
             f"Read them from a file with pathlib.Path(path).read_bytes()."
         )
     return Program(jax_export.deserialize(bytearray(checked(bytes(data)))))
 
 
 def checked(data: bytes) -> bytes:
-    """The program within its frame."""
+    """The program, once its header and checksum are verified."""
     if len(data) < HEADER.size or not data.startswith(MAGIC[:-1]):
         raise CorruptFileError(
-            f"`data` must start with the {HEADER.size} bytes of the head of an exported model, got "
+            f"`data` must start with the {HEADER.size} bytes of the header of a program, got "
             f"{len(data)} bytes that start with {data[:8].hex(' ')!r}. {AGAIN}"
         )
     magic, length, came = HEADER.unpack_from(data)
@@ -175,12 +175,12 @@ def checked(data: bytes) -> bytes:
     payload = data[HEADER.size :]
     if len(payload) != length:
         raise CorruptFileError(
-            f"`data` must hold a program of {length} bytes, as its head says, got {len(payload)}. "
+            f"`data` must hold {length} bytes of program, as its header says, got {len(payload)}. "
             f"{AGAIN}"
         )
     if came != digest(payload):
         raise CorruptFileError(
-            f"`data` must have the SHA-256 {came.hex()}, as its head says, got "
+            f"`data` must have the SHA-256 {came.hex()}, as its header says, got "
             f"{digest(payload).hex()}. {AGAIN}"
         )
     return payload
@@ -192,14 +192,14 @@ def digest(payload: bytes) -> bytes:
 
 
 def check_dtype(dtype: DTypeLike) -> str:
-    """The name of a dtype that JAX computes with as it is now: float64 only where it is enabled."""
+    """The name of a dtype that JAX supports as configured: float64 only if it is enabled."""
     try:
         known = dtype is not None and jax.dtypes.canonicalize_dtype(dtype) == jnp.dtype(dtype)
     except TypeError:
         known = False
     if not known or not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool)):
         raise TypeError(
-            f"`dtype` must be a dtype of numbers that JAX computes with, got {describe(dtype)}. "
+            f"`dtype` must be a numeric dtype that JAX supports, got {describe(dtype)}. "
             f"Use 'float32' for numbers, 'uint8' for bytes, 'int32' for ids."
         )
     return jnp.dtype(dtype).name

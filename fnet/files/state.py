@@ -1,4 +1,4 @@
-"""Whole runs: a TrainState in one file, and what a checkpoint keeps beside it."""
+"""Runs as files: a TrainState, and what a checkpoint adds to it."""
 
 import json
 import os
@@ -11,27 +11,27 @@ from ..core.trees import Tree
 from .tensor_file import check_kind, read_tensors, write_tensors
 from .trees import named, restored, structure
 
-EXTRA = "run/"  # in front of the names of what is no part of the state
+EXTRA = "run/"  # prefix of the names of arrays outside the state
 
 State = TypeVar("State")
 
 
 def save(path: str | os.PathLike[str], state: Tree) -> None:
-    """Write a whole run into one file, whole or not at all, with checksums of every bit.
+    """Write a run to one file, atomically and with checksums of every bit.
 
-    The file is a safetensors file of `params/dense/kernel`, `optimizer/learning_rate`,
-    `opt_state/mean_square/dense/kernel`, `key:threefry2x32`, `step` and so on; a run that goes on
-    from it takes the same steps as one that was never stopped, bit for bit.
+    The file is a safetensors file with tensors such as `params/dense/kernel`, `step`,
+    `optimizer/learning_rate`, `opt_state/mean_square/dense/kernel` and `key:threefry2x32`. A run
+    resumed from it takes the same steps as one that never stopped, bit for bit.
 
     Args:
-        path: where to write; what is there is replaced once the new file is whole and on the disk.
+        path: where to write; an existing file is replaced once the new one is on the disk.
         state: a TrainState, or the states of many members; any tree of arrays, numbers and typed
             keys.
 
     Raises:
-        TypeError: a leaf is not an array, a number or a key, or has a dtype that safetensors lacks.
-        ValueError: two leaves of one name.
-        OSError: the disk refused; what was there before is intact.
+        TypeError: a leaf is not an array, a number or a key, or safetensors lacks its dtype.
+        ValueError: two leaves have the same name.
+        OSError: writing fails; an existing file is intact.
 
     Example:
         >>> import os, tempfile, jax, fnet
@@ -44,23 +44,23 @@ def save(path: str | os.PathLike[str], state: Tree) -> None:
 
 
 def load(path: str | os.PathLike[str], like: State) -> State:
-    """Read a whole run, of which every bit is checked.
+    """Read a run, and check every bit of it.
 
     Args:
         path: a file that `save` wrote.
-        like: a state built as the saved one was, such as a new one of `train_state`, or what
-            `jax.eval_shape` gives of it. The numbers in it do not matter; names, shapes, dtypes,
-            optimizer, schedules and masks must be the same.
+        like: a state built like the saved one, such as a new one from `train_state`, or its
+            `jax.eval_shape`. Its numbers do not matter; names, shapes, dtypes, optimizer, schedules
+            and masks must be the same.
 
     Returns:
-        The state that was saved, its leaves of the kinds of those of `like`, so that nothing is
-        compiled anew for it.
+        The saved state. Its leaves are of the same kinds as those of `like`, so nothing is
+        recompiled.
 
     Raises:
-        CorruptFileError: a file that is damaged, or holds no run.
-        TypeError: another optimizer, other names or dtypes; all differences are listed.
-        ValueError: other shapes.
-        OSError: a file that is not there or cannot be read.
+        CorruptFileError: the file is damaged, or does not hold a run.
+        TypeError: the optimizer, names or dtypes differ; all differences are listed.
+        ValueError: only shapes differ.
+        OSError: the file does not exist or cannot be read.
 
     Example:
         >>> import os, tempfile, jax, fnet
@@ -80,13 +80,13 @@ def write_run(
     extra: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
 ) -> None:
-    """A state, and arrays and texts beside it that `load` passes over."""
+    """Write a state with extra arrays and metadata, which `load` ignores."""
     tensors = named(state)
     for name in tensors:
         if name.startswith(EXTRA):
             raise ValueError(
-                f"names that begin with {EXTRA} are kept for what is no part of the state, got "
-                f"{name!r}. Rename it."
+                f"names must not begin with {EXTRA}, which is reserved for arrays outside the "
+                f"state, got {name!r}. Rename it."
             )
     kept = {f"{EXTRA}{name}": array for name, array in extra.items()}
     described = {"kind": "state", "structure": json.dumps(structure(state))}
@@ -96,7 +96,7 @@ def write_run(
 def read_run(
     path: str | os.PathLike[str], like: State
 ) -> tuple[State, dict[str, np.ndarray], dict[str, str]]:
-    """The state, and what `write_run` took beside it; the metadata has fnet's own in it too."""
+    """The state, the extra arrays and the metadata, including that of fnet itself."""
     tensors, metadata = read_tensors(path)
     check_kind(path, metadata, "state")
     check_structure(path, json.loads(metadata.get("structure", "{}")), structure(like))
@@ -118,5 +118,5 @@ def check_structure(
     if differences:
         raise TypeError(
             f"`{os.fspath(path)}` must hold a state of the same classes as `like`, got "
-            f"differences: {'; '.join(differences)}. Build `like` as what was saved was built."
+            f"differences: {'; '.join(differences)}. Build `like` like the saved state."
         )

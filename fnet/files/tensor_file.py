@@ -136,20 +136,29 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     path = os.fspath(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        length = file.read(8)
-        long = int.from_bytes(length, "little")
-        if len(length) < 8 or long > min(size - 8, MAX_HEADER):
-            corrupt(path, f"{size} bytes that begin with no length of a header")
-        text = file.read(long)
-        header = parsed(path, text)
-        metadata = header.pop("__metadata__", {})
-        sums = checksums(path, metadata, length, text)
-        check_spans(path, header, size - 8 - long)
-        tensors, damaged = {}, []
-        for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
-            tensors[name] = tensor = read_tensor(path, file, header[name])
-            if sums is not None and sums.get(name) != hashlib.sha256(flat(tensor)).hexdigest():
-                damaged.append(name or "its tensor")
+        start = file.read(8)
+        end = 8 + int.from_bytes(start, "little")
+        if len(start) < 8 or end > min(size, 8 + MAX_HEADER):
+            corrupt(path, f"{size} bytes that do not begin with the length of a header")
+        file.seek(0)
+        data = file.read()
+    try:
+        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+        metadata = json.loads(data[8:end]).get("__metadata__") or {}
+    except (safetensors.SafetensorError, ValueError) as error:
+        corrupt(path, f"a file that cannot be parsed ({str(error)[:200]})", error)
+    sums = checksums(path, metadata, data[8:end])
+    tensors, damaged = {}, []
+    for name, entry in sorted(dict(entries).items()):  # deserialize returns them in random order
+        if sums is not None and sums.get(name) != hashlib.sha256(entry["data"]).hexdigest():
+            damaged.append(name or "its tensor")
+        if entry["dtype"] not in DTYPES:
+            corrupt(path, f"a tensor of dtype {entry['dtype']}, which JAX does not have")
+        tensor = np.frombuffer(entry["data"], DTYPES[entry["dtype"]])
+        try:
+            tensors[name] = tensor.reshape(entry["shape"])
+        except ValueError as error:
+            corrupt(path, f"a tensor of {len(entry['shape'])} axes, too many for NumPy", error)
     if damaged:
         corrupt(path, f"other bits than were written in {', '.join(damaged)}")
     return tensors, metadata

@@ -1,7 +1,8 @@
-"""Trees as named arrays, and named arrays as trees.
+"""Conversion between trees and named arrays.
 
-A leaf's name is its path, such as `params/dense/kernel`. A typed key is the numbers of its data,
-and its name ends in the algorithm, as `key:threefry2x32`; a Python number is an array without axes.
+The name of a leaf is its path, such as `params/dense/kernel`. A typed key is stored as its key
+data, and its name ends with the algorithm, as in `key:threefry2x32`. A Python number is stored as
+an array without axes.
 """
 
 import re
@@ -23,15 +24,15 @@ def named(tree: Tree) -> dict[str, np.ndarray]:
 
     Raises:
         TypeError: a leaf is not an array.
-        ValueError: two leaves of one name.
+        ValueError: two leaves have the same name.
     """
     tensors: dict[str, np.ndarray] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = name_of(path, leaf)
         if name in tensors:
             raise ValueError(
-                f"every leaf must have a name of its own, got two called {name!r}. Take the "
-                f"slashes out of the keys of the dicts."
+                f"leaves must have different names, got two called {name!r}. Remove the slashes "
+                f"from the keys of the dicts."
             )
         tensors[name] = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
     return tensors
@@ -53,7 +54,7 @@ def is_key(leaf: Any) -> bool:
 
 
 def algorithm(key: Any) -> Any:
-    """How the key makes random numbers, known of a ShapeDtypeStruct too."""
+    """The algorithm of a key, which may be a ShapeDtypeStruct."""
     found = []
     jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)
     return found[0]
@@ -63,7 +64,7 @@ def nested(tensors: Mapping[str, Any]) -> Tree:
     """The nested dict that the names describe.
 
     Raises:
-        ValueError: a name that is a leaf and a dict at once.
+        ValueError: a name is that of both a leaf and a dict.
     """
     if list(tensors) == [""]:
         return tensors[""]
@@ -78,32 +79,32 @@ def nested(tensors: Mapping[str, Any]) -> Tree:
         if not isinstance(inner, dict) or last in inner:
             raise ValueError(
                 f"names must describe a nested dict, got {name!r} beside a tensor or a dict in "
-                f"its place. Pass `like`, a tree of the same names."
+                f"its place. Pass `like`, a tree with the same names."
             )
         inner[last] = tensor
     return tree
 
 
 def on_device(tensor: np.ndarray) -> Any:
-    """A JAX array, unless JAX would cut it from 64 bits to 32: then the tensor itself."""
+    """A JAX array, or the tensor itself if JAX would truncate it from 64 bits to 32."""
     fits = jnp.result_type(float) == jnp.float64 or tensor.dtype.name not in WIDE
     return jnp.array(tensor) if fits else tensor
 
 
 def restored(tensors: Mapping[str, np.ndarray], like: Tree, what: str) -> Tree:
-    """A tree like `like`, whose leaves are the tensors: same names, shapes, dtypes and kinds.
+    """A tree like `like` with the tensors as leaves; names, shapes, dtypes and kinds must match.
 
-    No tensor is cast. Only a number that is weakly typed in `like`, one of Python's or one of JAX
-    that came of it, takes a number of its kind in any width, as it does in JAX.
+    No tensor is cast. Only a weakly typed number in `like`, from Python or JAX, accepts a number of
+    the same kind and any width, as it does in JAX.
 
     Args:
-        tensors: by name, as `named` gives them.
+        tensors: by name, as `named` returns them.
         like: arrays, ShapeDtypeStructs, numbers and typed keys.
         what: what the tensors are, for the message.
 
     Raises:
-        TypeError: names or dtypes that differ; every difference is listed.
-        ValueError: the same where only shapes differ.
+        TypeError: names or dtypes differ; every difference is listed.
+        ValueError: only shapes differ.
     """
     leaves = check_same(tensors, like, what)
     built_leaves = [built(tensors[name], leaf) for name, leaf in leaves.items()]
@@ -111,14 +112,14 @@ def restored(tensors: Mapping[str, np.ndarray], like: Tree, what: str) -> Tree:
 
 
 def check_same(tensors: Mapping[str, Any], like: Tree, what: str) -> dict[str, Any]:
-    """The leaves of `like` by name, if the tensors, or what they are to be, may take their place.
+    """The leaves of `like` by name, if the tensors or abstract tensors can replace them.
 
     Raises: as `restored`.
     """
     paths = jax.tree_util.tree_leaves_with_path(like)
     leaves = {name_of(path, leaf): leaf for path, leaf in paths}
     trees = [f"{name!r} is missing" for name in leaves.keys() - tensors.keys()]
-    trees += [f"{name!r} is too much" for name in tensors.keys() - leaves.keys()]
+    trees += [f"{name!r} is unexpected" for name in tensors.keys() - leaves.keys()]
     shapes = []
     for name in leaves.keys() & tensors.keys():
         leaf, tensor = plain(leaves[name]), tensors[name]
@@ -131,13 +132,13 @@ def check_same(tensors: Mapping[str, Any], like: Tree, what: str) -> dict[str, A
     if trees or shapes:
         raise (TypeError if trees else ValueError)(
             f"{what} must hold the arrays of `like`, got differences: "
-            f"{'; '.join(sorted(trees + shapes))}. Build `like` as what was saved was built."
+            f"{'; '.join(sorted(trees + shapes))}. Build `like` like the saved tree."
         )
     return leaves
 
 
 def plain(leaf: Any) -> Any:
-    """What a leaf is in a file: its shape and dtype."""
+    """A leaf with the shape and dtype that it has in a file."""
     if is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
@@ -148,7 +149,7 @@ def is_weak_number(leaf: Any) -> bool:
 
 
 def built(tensor: np.ndarray, like: Any) -> Any:
-    """A leaf of the kind of `like`, so that a program compiled for that takes this too."""
+    """A leaf of the same kind as `like`, for which a compiled program need not be recompiled."""
     if isinstance(like, (bool, int, float)) and not isinstance(like, np.generic):
         return tensor.item()
     if isinstance(like, np.ndarray):
@@ -167,9 +168,9 @@ def built(tensor: np.ndarray, like: Any) -> Any:
 
 
 def structure(tree: Tree) -> dict[str, str]:
-    """Describe a tree without its leaves: the nodes that are not plain containers, by path.
+    """The nodes of a tree that are not plain containers, by path.
 
-    So "optimizer" is `momentum(learning_rate=*, beta=*, nesterov=False)`.
+    For example, "optimizer" is `momentum(learning_rate=*, beta=*, nesterov=False)`.
     """
     nodes: dict[str, str] = {}
 
@@ -179,7 +180,9 @@ def structure(tree: Tree) -> dict[str, str]:
             return
         if not isinstance(node, (dict, list)) and type(node) is not tuple and node is not None:
             shown = repr(jax.tree.unflatten(form, [Leaf()] * len(children)))
-            nodes[path] = re.sub(r" at 0x[0-9a-f]+", "", shown)  # of functions without a name
+            nodes[path] = re.sub(
+                r" at 0x[0-9a-f]+", "", shown
+            )  # the address of a function without a name
         for keys, child in children:
             visit(f"{path}/{jax.tree_util.keystr(keys, simple=True)}".lstrip("/"), child)
 

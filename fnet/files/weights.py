@@ -1,4 +1,4 @@
-"""Weights as safetensors files, which other programs read too."""
+"""Weights as safetensors files, which other programs can read."""
 
 import os
 
@@ -9,20 +9,20 @@ from .trees import named, nested, on_device, restored
 
 
 def save_weights(path: str | os.PathLike[str], params: Tree, net: Layer | None = None) -> None:
-    """Write parameters into a safetensors file, whole or not at all, with checksums of every bit.
+    """Write parameters to a safetensors file, atomically and with checksums of every bit.
 
-    The tensors are called as their paths, `dense_1/kernel`; any reader of safetensors opens the
-    file. The same parameters give the same bytes.
+    The names of the tensors are their paths, such as `dense_1/kernel`. Any reader of safetensors
+    can open the file. The same parameters give the same bytes.
 
     Args:
-        path: where to write; what is there is replaced once the new file is whole and on the disk.
+        path: where to write; an existing file is replaced once the new one is on the disk.
         params: the parameters, see `init`; any tree of arrays.
-        net: the model, whose `repr` is noted in the file for whoever looks into it.
+        net: the model; its `repr` is stored in the file for human readers.
 
     Raises:
-        TypeError: a leaf is not an array, or has a dtype that safetensors lacks.
-        ValueError: two leaves of one name.
-        OSError: the disk refused; what was there before is intact.
+        TypeError: a leaf is not an array, or safetensors lacks its dtype.
+        ValueError: two leaves have the same name.
+        OSError: writing fails; an existing file is intact.
 
     Example:
         >>> import os, tempfile, jax, fnet
@@ -40,25 +40,24 @@ def save_weights(path: str | os.PathLike[str], params: Tree, net: Layer | None =
 
 
 def load_weights(path: str | os.PathLike[str], like: Tree | None = None) -> Tree:
-    """Read parameters from a safetensors file; of one that fnet wrote, every bit is checked.
+    """Read parameters from a safetensors file, and check every bit if fnet wrote it.
 
-    A file of another program is read too, but has no checksums: nothing tells whether it is as it
-    was written.
+    Files of other programs have no checksums, so damage to their tensors goes unnoticed.
 
     Args:
         path: the file.
-        like: what to expect: parameters, or what `jax.eval_shape` gives of them. Names, shapes and
-            dtypes must be the same. Without it the names alone say what the tree is.
+        like: parameters, or their `jax.eval_shape`, with the expected names, shapes and dtypes.
+            Without it, the names in the file determine the tree.
 
     Returns:
-        A tree like `like`; or a nested dict of JAX arrays, in which tensors of 64 bits are NumPy
-        arrays where JAX would cut them to 32.
+        A tree like `like`; without `like`, a nested dict of JAX arrays, and of NumPy arrays for
+        tensors of 64 bits that JAX would truncate to 32.
 
     Raises:
-        CorruptFileError: a file that is damaged, or holds something else.
-        TypeError: names or dtypes other than those of `like`; all differences are listed.
-        ValueError: other shapes.
-        OSError: a file that is not there or cannot be read.
+        CorruptFileError: the file is damaged, or does not hold weights.
+        TypeError: names or dtypes differ from those of `like`; all differences are listed.
+        ValueError: only shapes differ.
+        OSError: the file does not exist or cannot be read.
 
     Example:
         >>> import os, tempfile, jax, fnet
@@ -68,7 +67,7 @@ def load_weights(path: str | os.PathLike[str], like: Tree | None = None) -> Tree
         >>> wider = fnet.init(fnet.dense(4), jax.random.key(0), (3,))
         >>> fnet.load_weights(path, like=wider)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ValueError: ...; 'kernel' has shape (3, 2) instead of (3, 4). Build `like` as ...
+        ValueError: ...; 'kernel' has shape (3, 2) instead of (3, 4). Build `like` ...
     """
     tensors, metadata = read_tensors(path)
     if "fnet" in metadata:
