@@ -267,11 +267,11 @@ def test_other_combinators_need_names(library, tmp_path, key):
     write(path, net, (3,), *trees, names)
     chex.assert_trees_all_equal(read(path, net, (3,), names), trees)
     for call in (lambda: write(path, net, (3,), *trees), lambda: read(path, net, (3,))):
-        with pytest.raises(ValueError, match="^parallel/dense: expected layers in `sequential` al"):
+        with pytest.raises(ValueError, match="^parallel/dense: expected layers in `sequential` on"):
             call()
     with pytest.raises(ValueError, match="`names` must give each of the layers .*'dense'"):
         read(path, net, (3,), {"dense": "c"})
-    with pytest.raises(ValueError, match="a name of its own"):
+    with pytest.raises(ValueError, match="a different name"):
         read(path, net, (3,), dict.fromkeys(names, "c"))
     with pytest.raises(TypeError, match="`names` must be a dict from layers"):
         read(path, net, (3,), {"dense": 0})
@@ -314,7 +314,7 @@ ORDERS = [
     (
         "wide",
         (fnet.flatten, fnet.dense(48), fnet.reshape((24, 2)), fnet.attention(2, 3)),
-        "^attention: expected heads as wide",
+        "^attention: expected heads whose widths",
     ),
 ]
 
@@ -374,7 +374,7 @@ def test_every_difference_at_once(folder):
 def refused_names(folder):
     net = NETS["torch"]["attention"]
     chain = fnet.sequential(*[fnet.dense(2)] * 2)
-    yield net, "attention", "^residual/attention: expected layers in `sequential` alone"
+    yield net, "attention", "^residual/attention: expected layers in `sequential` only"
     yield chain, "attention", r"\['dense', 'dense_1'\], got the modules \['embed', 'heads', 'norm'"
     yield chain, "dense", r"got the modules \['0', '2.0', '2.2', '3'\]. Pass `names`"
 
@@ -598,10 +598,10 @@ def header(text):
 
 
 PICKLES = [
-    ("pickle", lambda path: path.write_bytes(pickle.dumps(TENSORS, 2)), "which can run any prog"),
+    ("pickle", lambda path: path.write_bytes(pickle.dumps(TENSORS, 2)), "which can run any code"),
     ("archive", archived_pickle, "got a pickle.*save_file.model.state_dict"),
-    ("empty", lambda path: path.write_bytes(b""), "one that begins b''"),
-    ("other", lambda path: path.write_bytes(b"hello world"), "one that begins b'hello wor"),
+    ("empty", lambda path: path.write_bytes(b""), "one that begins with b''"),
+    ("other", lambda path: path.write_bytes(b"hello world"), "one that begins with b'hello wor"),
     ("json", header(b"{"), "cannot be read"),
     (
         "offsets",

@@ -1,4 +1,4 @@
-"""In which order torch, whose images lie channels first, has the features behind a flatten."""
+"""The order of features after a flatten in torch, where the channels of images come first."""
 
 import math
 from typing import Literal, NamedTuple
@@ -23,24 +23,24 @@ CHANNELS_LAST = (dense, embedding, attention, layer_norm, rms_norm)
 ELEMENTWISE = (dropout, rescale, random_noise)
 ACTIVATIONS = frozenset(f for f in vars(activations).values() if callable(f))
 Channels = Literal["first", "last", "either"]
-FIX = "Put fnet.flatten right in front of the dense layer, or load these arrays by hand."
+FIX = "Put fnet.flatten directly before the dense layer, or convert these arrays yourself."
 
 
 class Lies(NamedTuple):
-    """The samples between two layers: their shape, and how they lie in torch."""
+    """The samples between two layers: their shape and their layout in torch."""
 
     shape: Shape
     channels: Channels
-    order: Shape | None = None  # of the image whose entries, in torch's order, they are
+    order: Shape | None = None  # shape of the image that they flatten, in torch's order
 
     @property
     def matters(self) -> bool:
-        """Whether the entries come in another order where channels come first."""
+        """Whether the order of the entries changes if channels come first."""
         return math.prod(self.shape[:-1]) > 1 and self.shape[-1] > 1
 
 
 def orders(net: Layer, in_shape: Shape) -> dict[tuple[str, ...], Shape]:
-    """For each dense layer whose inputs were an image, the image's shape, channels last."""
+    """For each dense layer after a flattened image, the shape of the image, channels last."""
     found: dict[tuple[str, ...], Shape] = {}
     follow(net, (), Lies(in_shape, "first" if len(in_shape) > 2 else "last"), found)
     return found
@@ -100,7 +100,7 @@ def step(
 
 
 def elementwise(layer: Layer) -> bool:
-    """Whether the layer does the same whatever the order of the entries."""
+    """Whether the layer treats every entry alike, regardless of the order."""
     if not isinstance(layer, Function):
         return isinstance(layer, ELEMENTWISE)
     function = layer.function
@@ -109,6 +109,6 @@ def elementwise(layer: Layer) -> bool:
 
 def refusal(layer: Layer, names: tuple[str, ...], came: str) -> ValueError:
     return ValueError(
-        f"{'/'.join(names) or layer.name}: expected a layer behind which it is known how torch, "
-        f"whose channels come first, orders the entries, got {came} before it. {FIX}"
+        f"{'/'.join(names) or layer.name}: expected a layer whose outputs have a known order in "
+        f"torch, where channels come first, got {came} before it. {FIX}"
     )

@@ -1,4 +1,4 @@
-"""What the files of other libraries share: tables `type of layer -> Entry, ...`, used both ways."""
+"""Tables `type of layer -> Entry, ...` that map arrays to and from files of other libraries."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +14,18 @@ from ..layers.base import Layer, Shape
 from .layer_paths import Place
 
 SHOWN = 50  # differences in one message
-Array = Any  # NumPy's, or an abstract one where only its shape is asked for
+Array = Any  # of NumPy, or abstract if only its shape is needed
 
 
 class Turn(NamedTuple):
-    """How an array lies in the other library, and the way back to an array of this shape."""
+    """Conversions of an array to the other library's layout, and back to the given shape."""
 
     there: Callable[[Array, Place], Array]
     back: Callable[[np.ndarray, Place, Shape], np.ndarray]
 
 
 class Entry(NamedTuple):
-    """An array of the other library: ours in it, each turned, one after the other on axis 0."""
+    """An array of the other library: our arrays, converted and concatenated along axis 0."""
 
     name: str
     leaves: tuple[str, ...]
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """An array of a file, and the layer that it belongs to."""
+    """An array in a file, and the layer that it belongs to."""
 
     place: Place
     entry: Entry
@@ -46,7 +46,7 @@ Form = tuple[Shape, np.dtype[Any]]
 
 
 def holders(everywhere: list[Place], table: LayerTable, library: str) -> list[Place]:
-    """The layers with arrays, each of which the library must have too."""
+    """The layers with arrays, all of which the library must support."""
     found = [place for place in everywhere if place.leaves]
     foreign = [place for place in found if type(place.layer) not in table]
     if foreign:
@@ -66,7 +66,7 @@ def slots(
     for place, module in zip(holding, modules, strict=True):
         for entry in table[type(place.layer)]:
             if entry.leaves[0] not in place.leaves:
-                continue  # a bias that is not used
+                continue  # an unused bias
             leaf = place.leaves[entry.leaves[0]]
             abstract = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
             turned = jax.eval_shape(lambda a, e=entry, p=place: e.turn.there(a, p), abstract)
@@ -81,7 +81,7 @@ def slots(
 def check_same(
     what: str, wanted: Mapping[str, tuple[str, Form]], found: Mapping[str, Form], fix: str
 ) -> None:
-    """Refuse other names, shapes and dtypes, all at once; floats may be narrower than wanted."""
+    """Refuse different names, shapes and dtypes, all at once; floats may be narrower."""
     wrong = []
     for name, (owner, (shape, dtype)) in wanted.items():
         if name not in found:
@@ -108,12 +108,12 @@ def exact(dtype: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
 
 
 def natural(names: Any) -> list[str]:
-    """Names sorted with the numbers in them as numbers."""
+    """Names sorted by the numbers in them."""
     return sorted(names, key=lambda name: ([int(n) for n in re.findall("[0-9]{1,18}", name)], name))
 
 
 def read(wanted: dict[str, Slot], array_of: Callable[[str], np.ndarray]) -> tuple[Tree, Tree]:
-    """The two trees, from the arrays of a file that have been checked."""
+    """The trees of parameters and state, from the checked arrays of a file."""
     trees: dict[str, dict[str, jax.Array]] = {"params": {}, "state": {}}
     for name, (place, entry, _, _) in wanted.items():
         whole = array_of(name)
@@ -141,7 +141,7 @@ def written(
             _, dtype = forms.get(key(place, own), ((), leaf.dtype))
             kept = dtype if jnp.issubdtype(dtype, jnp.floating) else leaf.dtype
             expected[key(place, own)] = place.path, (leaf.shape, kept)
-    fix = "Use those that fnet.init and fnet.init_state made for this model and this `in_shape`."
+    fix = "Use the trees from fnet.init and fnet.init_state for this model and this `in_shape`."
     check_same("`params` and `state`", expected, forms, fix)
     arrays = {}
     for name, (place, entry, _, _) in wanted.items():

@@ -1,4 +1,4 @@
-"""HDF5 files as Keras 3 writes them, read without a step outside of the file."""
+"""HDF5 files as Keras 3 writes them; reading never leaves the file."""
 
 import io
 import os
@@ -17,13 +17,13 @@ HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 MEMBER = "model.weights.h5"
 OBJECTS = 50_000  # groups and arrays in one file; a layer of Keras has two to fourteen
 DEPTH = 64
-SPARE = 1 << 26  # bytes of a file besides its weights
+SPARE = 1 << 26  # bytes of a file besides the weights
 OTHERS = {"seed_generator"}  # groups that hold no weights
-FIX = "Write it anew with model.save_weights of Keras 3, or get it again."
+FIX = "Write it again with model.save_weights of Keras 3, or get another copy."
 
 
 class Arrays(NamedTuple):
-    """The arrays of an open file: their shapes and dtypes, and each by its name."""
+    """The arrays of an open file, and their shapes and dtypes, by name."""
 
     path: str
     datasets: dict[str, Any]
@@ -71,7 +71,7 @@ def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 @contextmanager
 def damaged(path: str) -> Iterator[None]:
-    """What a parser raises on bytes that are wrong, whatever it is, means a damaged file."""
+    """Turn any error of a parser into a CorruptFileError."""
     try:
         yield
     except CorruptFileError:
@@ -90,8 +90,8 @@ def refusal(path: str, name: str, came: str) -> CorruptFileError:
 
 
 def member(path: str, file: BinaryIO, needed: int) -> bytes:
-    """The weights in a `.keras` archive; nothing else in it is looked at."""
-    most = 8 * needed + SPARE  # optimizers remember up to three times as much, in 64 bits at most
+    """The weights in a `.keras` archive; its other members are ignored."""
+    most = 8 * needed + SPARE  # optimizers keep up to three more arrays, of 64 bits at most
     with zipfile.ZipFile(file) as archive:
         found = [info for info in archive.infolist() if info.filename == MEMBER]
         if len(found) != 1:
@@ -109,7 +109,7 @@ def member(path: str, file: BinaryIO, needed: int) -> bytes:
 
 
 def walk(path: str, root: Any) -> Iterator[tuple[str, Any]]:
-    """Every dataset by its name; only hard links, which cannot leave the file, are followed."""
+    """Every dataset by name; only hard links are followed, as they cannot leave the file."""
     import h5py
 
     pending, objects = [("", root)], 0
@@ -135,9 +135,9 @@ def walk(path: str, root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def form(path: str, name: str, dataset: Any) -> Form:
-    """Shape and dtype of a dataset that lies in one piece in the file, as all of Keras's do.
+    """Shape and dtype of a dataset, which must be contiguous, as all those of Keras are.
 
-    So it is no larger in memory than in the file, and in no other file.
+    A contiguous dataset is no larger in memory than in the file, and does not use other files.
     """
     import h5py
 

@@ -1,4 +1,4 @@
-"""Weights from and for Keras 3: `.weights.h5`, and the `.keras` archives that hold one."""
+"""Weights from and for Keras 3: `.weights.h5` files and the `.keras` archives that hold them."""
 
 import math
 import os
@@ -23,7 +23,7 @@ def heads(place: Place) -> int:
     return place.layer.num_heads
 
 
-HEADS_LAST = Turn(  # (features, heads key_dim) or (heads key_dim,), the heads an axis of their own
+HEADS_LAST = Turn(  # (features, heads key_dim) or (heads key_dim,), split into an axis per factor
     lambda array, place: array.reshape(*array.shape[:-1], heads(place), -1),
     lambda array, place, shape: array.reshape(shape),
 )
@@ -69,34 +69,35 @@ def load_keras(
     in_shape: Shape,
     names: Mapping[str, str] | None = None,
 ) -> tuple[Tree, Tree]:
-    """The weights of a Keras 3 model, as the parameters and the state of the same model here.
+    """Load the weights of a Keras 3 model as parameters and state of the same model in fnet.
 
     Layers are mapped in order, as Keras numbers them in each model: `dense`, `dense_1`, `conv2d`,
-    `sequential/layers/dense`. Layers of Keras without variables, its seeds and its optimizer are
-    passed over. A file holds no hyperparameters: activations, strides, padding and `epsilon` are
-    those of `net` (the defaults are Keras's; its 'same' padding is ours too).
+    `sequential/layers/dense`. Keras layers without variables, seeds and the optimizer are ignored.
+    A file holds no hyperparameters: activations, strides, padding and `epsilon` are those of `net`
+    (its defaults, and 'same' padding, are those of Keras).
 
-    No link in the file is followed and nothing is unpickled or run; shapes and dtypes are compared
-    before an array is read. HDF5 has no checksum, so a damaged number goes unseen, and the HDF5
-    library, which is written in C, is not made for files that mean harm: take those you trust.
+    No link in the file is followed and no code in it is run; shapes and dtypes are compared before
+    an array is read. HDF5 has no checksums, so damaged numbers go unnoticed, and the HDF5 library
+    is not hardened against malicious files: load only files that you trust.
 
     Args:
-        path: a `.weights.h5` of `model.save_weights`, or a `.keras` of `model.save`; its first
-            bytes tell which.
+        path: a `.weights.h5` file of `model.save_weights`, or a `.keras` file of `model.save`; the
+            contents decide which, not the name.
         net: the model, a layer or a plain function.
         in_shape: the shape of one sample, without the batch axis.
         names: the group in the file for each layer with parameters, such as
-            `{"residual/dense": "layers/block/layers/dense"}`; needed for models that are not
-            `sequential` alone.
+            `{"residual/dense": "layers/block/layers/dense"}`; required unless every combinator in
+            the model is `sequential`.
 
     Returns:
-        `(params, state)`, as `fnet.init` and `fnet.init_state` give them. Narrower floats become
-        theirs, which loses nothing.
+        `(params, state)`, like those of `fnet.init` and `fnet.init_state`. Narrower floats are
+        widened without loss.
 
     Raises:
-        ValueError: layers that Keras does not have, or a file of other arrays: all differences.
-        CorruptFileError: a file that is damaged, of another kind, or refers to other files.
-        OSError: a file that cannot be read.
+        ValueError: Keras lacks a layer, or the arrays in the file differ; all differences are
+            listed.
+        CorruptFileError: the file is damaged, of another kind, or refers to other files.
+        OSError: the file does not exist or cannot be read.
         ModuleNotFoundError: h5py is not installed: `pip install fnet[keras]`.
 
     Example:
@@ -129,21 +130,19 @@ def save_keras(
     state: Tree | None = None,
     names: Mapping[str, str] | None = None,
 ) -> None:
-    """Weights as a file that `load_weights` of the same model in Keras 3 reads.
-
-    The file is written whole or not at all.
+    """Write weights to a file for `load_weights` of the same model in Keras 3, atomically.
 
     Args:
-        path: where to; Keras wants a name that ends in `.weights.h5`.
+        path: where to write; Keras requires a name that ends in `.weights.h5`.
         net: the model, a layer or a plain function.
         in_shape: the shape of one sample, without the batch axis.
-        params: what `fnet.init` or training gave for it.
-        state: its running statistics, where it has some.
+        params: the parameters, see `fnet.init`.
+        state: the running statistics, if the model has any.
         names: as for `load_keras`.
 
     Raises:
-        ValueError: another ending, layers that Keras does not have, trees of another model.
-        OSError: a file that cannot be written.
+        ValueError: the name ends differently, Keras lacks a layer, or a tree is of another model.
+        OSError: the file cannot be written.
         ModuleNotFoundError: h5py is not installed: `pip install fnet[keras]`.
 
     Example:
@@ -155,8 +154,8 @@ def save_keras(
     """
     if not os.fspath(path).endswith(".weights.h5"):
         raise ValueError(
-            f"`path` must end in .weights.h5, or Keras does not read it, got {os.fspath(path)!r}. "
-            f"Change the ending."
+            f"`path` must end in .weights.h5 for Keras to read it, got {os.fspath(path)!r}. "
+            f"Rename the file."
         )
     wanted, holding = layout(net, in_shape, names)
     write(path, [packed(written(wanted, holding, params, state))])
@@ -174,7 +173,7 @@ def layout(
 
 
 def numbered(holding: list[Place]) -> list[str]:
-    """The groups as Keras numbers them: for each class anew in every model within the model."""
+    """The groups as Keras numbers them: separately for each class in each nested model."""
     seen: Counter[str] = Counter()
     groups = []
     for place in holding:

@@ -1,4 +1,4 @@
-"""The layers of a model in order, and the arrays of each."""
+"""The layers of a model in order, with their arrays."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from ..models.model import check_shape, output_shape
 
 
 class Leaf(NamedTuple):
-    """An array of ours: its tree, "params" or "state", its shape and its dtype."""
+    """An array of fnet: its tree, "params" or "state", its shape and its dtype."""
 
     tree: str
     shape: Shape
@@ -24,13 +24,13 @@ class Leaf(NamedTuple):
 class Place(NamedTuple):
     """A layer other than a combinator, and its place in the model."""
 
-    names: tuple[str, ...]  # the combinators' around it and its own; none where it is the model
-    positions: tuple[int, ...]  # theirs and its own
-    straight: bool  # whether all of them are sequential
+    names: tuple[str, ...]  # of the combinators around it and its own; empty if it is the model
+    positions: tuple[int, ...]  # of the combinators and its own
+    straight: bool  # whether all combinators are sequential
     layer: Layer
     in_shape: Shape
     leaves: dict[str, Leaf]  # by name: "kernel", "query/bias"
-    order: Shape | None = None  # of the image that its features were, where the library's differs
+    order: Shape | None = None  # of the flattened image, if the library's order differs
 
     @property
     def path(self) -> str:
@@ -38,9 +38,9 @@ class Place(NamedTuple):
 
 
 def places(net: Layer, in_shape: Shape) -> list[Place]:
-    """Every layer of a model but its combinators, in order; nothing is computed."""
+    """Every layer of a model except combinators, in order; nothing is computed."""
     in_shape = check_shape(in_shape)
-    output_shape(net, in_shape)  # refuses, by name, what does not fit together
+    output_shape(net, in_shape)  # refuses layers that do not fit together
     return list(within(net, Place((), (), True, net, in_shape, {})))
 
 
@@ -74,7 +74,7 @@ def leaves(layer: Layer, in_shape: Shape) -> dict[str, Leaf]:
 
 
 def named_by(holding: list[Place], names: Mapping[str, str]) -> list[str]:
-    """The names that the user gave, a name for each layer with arrays."""
+    """The names that the user gives, one for each layer with arrays."""
     paths = [place.path for place in holding]
     if not isinstance(names, Mapping) or not all(isinstance(n, str) for n in names.values()):
         raise TypeError(
@@ -85,20 +85,20 @@ def named_by(holding: list[Place], names: Mapping[str, str]) -> list[str]:
     twice = len(set(names.values())) < len(names)
     if missing or unknown or twice:
         raise ValueError(
-            f"`names` must give each of the layers {paths} a name of its own, got {dict(names)}. "
-            f"Write names={{{paths[0]!r}: ...}} with all of these layers and no other."
+            f"`names` must give each of the layers {paths} a different name, got {dict(names)}. "
+            f"Write names={{{paths[0]!r}: ...}} with exactly these layers."
             if paths
-            else f"`names` must be empty for a model without arrays, got {dict(names)}. Drop it."
+            else f"`names` must be empty for a model without arrays, got {dict(names)}. Remove it."
         )
     return [names[path] for path in paths]
 
 
 def check_straight(holding: list[Place], library: str) -> None:
-    """Refuse layers that the library does not name by their order."""
+    """Refuse layers that the library does not name by order."""
     for place in holding:
         if not place.straight:
             raise ValueError(
-                f"{place.path}: expected layers in `sequential` alone, whose order tells their "
-                f"names in {library}, got one in another combinator. Pass `names`: "
+                f"{place.path}: expected layers in `sequential` only, where the order gives "
+                f"the names in {library}, got one in another combinator. Pass `names`: "
                 f"names={{{place.path!r}: ...}}, with every layer that has parameters."
             )

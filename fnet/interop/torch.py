@@ -1,4 +1,4 @@
-"""Weights from and for PyTorch: state dicts as safetensors."""
+"""Weights from and for PyTorch: state dicts as safetensors files."""
 
 import os
 import re
@@ -35,7 +35,7 @@ from .layer_paths import Place, check_straight, named_by, places
 
 
 def rows_there(kernel: Array, place: Place) -> Array:
-    """(in, out) to (out, in), the inputs in torch's order where they were an image."""
+    """(in, out) to (out, in), with the inputs in torch's order after a flattened image."""
     if place.order is not None:
         kernel = kernel.reshape(*place.order, -1)
         axes = range(len(place.order) - 1)
@@ -78,11 +78,8 @@ TABLE: LayerTable = {
         Entry("out_proj.bias", ("output/bias",)),
     ),
 }
-COUNTER = "num_batches_tracked"  # of batch norm, which needs it for an average over all batches
-FIX = (
-    "Write it with safetensors.torch.save_file(model.state_dict(), path), which needs neither "
-    "pickle nor the program that made it."
-)
+COUNTER = "num_batches_tracked"  # of batch norm, for its average over all batches
+FIX = "Write it with safetensors.torch.save_file(model.state_dict(), path), without pickle."
 
 
 def load_torch(
@@ -91,17 +88,17 @@ def load_torch(
     in_shape: Shape,
     names: Mapping[str, str] | None = None,
 ) -> tuple[Tree, Tree]:
-    """The weights of a PyTorch model, as the parameters and the state of the same model here.
+    """Load the weights of a PyTorch model as parameters and state of the same model in fnet.
 
-    The file is `safetensors.torch.save_file(model.state_dict(), path)`. Modules of `nn.Sequential`
-    are mapped in order of their numbers; the names of all others say nothing of their order, so
-    `names` must. Images lie channels first in torch: kernels are transposed, and the rows of a
-    dense layer behind a flatten of several channels put in our order. Samples of three axes and
-    more count as images. A file holds no hyperparameters: `epsilon` is 1e-5 in torch and 1e-3 in
-    `fnet.batch_norm()`, so write `fnet.batch_norm(epsilon=1e-5)`, and torch pads otherwise.
+    The file is that of `safetensors.torch.save_file(model.state_dict(), path)`. Modules of
+    `nn.Sequential` are mapped in the order of their numbers; other modules require `names`. In
+    torch, the channels of images come first: kernels are transposed, and the rows of a dense layer
+    after a flattened image are reordered. Samples with three axes or more count as images. A file
+    holds no hyperparameters: `epsilon` is 1e-5 in torch and 1e-3 in `fnet.batch_norm()`, so use
+    `fnet.batch_norm(epsilon=1e-5)`. The padding of torch differs too.
 
     Nothing is unpickled; shapes and dtypes are compared before an array is read. The format has no
-    checksum: a damaged number goes unseen.
+    checksums, so damaged numbers go unnoticed.
 
     Args:
         path: a `.safetensors` file.
@@ -111,14 +108,14 @@ def load_torch(
             `{"conv": "features.0", "dense": "fc1"}`.
 
     Returns:
-        `(params, state)`, as `fnet.init` and `fnet.init_state` give them. Narrower floats become
-        theirs, which loses nothing.
+        `(params, state)`, like those of `fnet.init` and `fnet.init_state`. Narrower floats are
+        widened without loss.
 
     Raises:
-        ValueError: layers or an order that torch does not have, modules that need `names`, or a
-            file of other arrays: all differences.
-        CorruptFileError: a pickle, or a file that is damaged.
-        OSError: a file that cannot be read.
+        ValueError: torch lacks a layer or an order, `names` is required, or the arrays in the file
+            differ; all differences are listed.
+        CorruptFileError: the file is a pickle or damaged.
+        OSError: the file does not exist or cannot be read.
 
     Example:
         >>> import tempfile, jax, fnet
@@ -156,24 +153,24 @@ def save_torch(
     state: Tree | None = None,
     names: Mapping[str, str] | None = None,
 ) -> None:
-    """Weights as a safetensors file with the state dict of the same model in PyTorch.
+    """Write weights to a safetensors file with the state dict of the same model in PyTorch.
 
-    There: `model.load_state_dict(safetensors.torch.load_file(path))`. Without `names` the modules
-    are those of an `nn.Sequential` with a module for each layer of `net`, functions included:
-    `fnet.sequential(fnet.dense(4), fnet.relu, fnet.dense(2))` gives `0.weight`, `0.bias`,
-    `2.weight`, `2.bias`. The file is written whole or not at all.
+    In PyTorch, load it with `model.load_state_dict(safetensors.torch.load_file(path))`. Without
+    `names`, the modules are those of an `nn.Sequential` with a module for each layer of `net`,
+    including functions: `fnet.sequential(fnet.dense(4), fnet.relu, fnet.dense(2))` gives
+    `0.weight`, `0.bias`, `2.weight`, `2.bias`. The file is written atomically.
 
     Args:
-        path: where to.
+        path: where to write.
         net: the model, a layer or a plain function.
         in_shape: the shape of one sample, channels last, without the batch axis.
-        params: what `fnet.init` or training gave for it.
-        state: its running statistics, where it has some.
+        params: the parameters, see `fnet.init`.
+        state: the running statistics, if the model has any.
         names: as for `load_torch`.
 
     Raises:
-        ValueError: layers or an order that torch does not have, trees of another model.
-        OSError: a file that cannot be written.
+        ValueError: torch lacks a layer or an order, or a tree is of another model.
+        OSError: the file cannot be written.
 
     Example:
         >>> import tempfile, jax, fnet
@@ -198,15 +195,15 @@ def save_torch(
 
 
 def layers(net: Layer, in_shape: Shape) -> list[Place]:
-    """The layers that have arrays, each with the order in which torch has its features."""
+    """The layers with arrays, each with the order of its features in torch."""
     net = as_layer(net, "net")
     holding, found = holders(places(net, in_shape), TABLE, "torch"), orders(net, in_shape)
     for place in holding:
         kernel = place.leaves.get("query/kernel")
         if kernel and kernel.shape[0] != kernel.shape[1]:
             raise ValueError(
-                f"{place.path}: expected heads as wide as the features together, as torch has "
-                f"them, got a kernel of shape {kernel.shape}. Leave out `key_dim`."
+                f"{place.path}: expected heads whose widths add up to the features, as in torch, "
+                f"got a kernel of shape {kernel.shape}. Leave out `key_dim`."
             )
     return [place._replace(order=found.get(place.names)) for place in holding]
 
@@ -217,12 +214,12 @@ def check_kind(path: str) -> None:
         start = file.read(9)
     if start[8:] != b"{":
         pickled = start.startswith((b"PK", b"\x80"))
-        came = "a pickle, which can run any program" if pickled else f"one that begins {start!r}"
+        came = "a pickle, which can run any code" if pickled else f"one that begins with {start!r}"
         raise CorruptFileError(f"{path} must be a safetensors file, got {came}. {FIX}")
 
 
 def form(piece: Any) -> Form:
-    """Shape and dtype as a file declares them; a dtype without a counterpart as one byte."""
+    """Shape and dtype as a file declares them; an unknown dtype counts as one byte."""
     return tuple(piece.get_shape()), DTYPES.get(piece.get_dtype(), np.dtype("V1"))
 
 
@@ -237,7 +234,7 @@ def numbered(path: str, holding: list[Place], found: Mapping[str, Form]) -> list
         raise ValueError(
             f"{path} must hold one numbered module of an nn.Sequential for each of the layers "
             f"{paths}, got the modules {natural(modules)}. Pass `names`, the module for each "
-            f"layer, since the order of a file means nothing."
+            f"layer, since the order in a file has no meaning."
         )
     return natural(modules)
 
@@ -252,7 +249,7 @@ def module_of(name: str) -> str:
 
 
 def check(path: str, wanted: dict[str, Slot], found: Mapping[str, Form]) -> None:
-    """Refuse other arrays than the layers have, but for the counters of batch norm."""
+    """Refuse arrays that the layers lack, except the counters of batch norm."""
     forms = {name: (slot.place.path, (slot.shape, slot.dtype)) for name, slot in wanted.items()}
     counted = {
         re.sub(r"running_mean$", COUNTER, name) for name in wanted if name.endswith("running_mean")
