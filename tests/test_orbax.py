@@ -1,4 +1,4 @@
-"""Runs that orbax saves, of which every bit is checked all the same."""
+"""Runs that orbax saves, with every bit checked."""
 
 import dataclasses
 import resource
@@ -17,7 +17,6 @@ from problems import bits, classifier, enable_x64, start, task
 from test_resuming import DATA, RUN, Signalling, begun, equal
 
 import fnet
-from fnet.files import sums
 
 # orbax closes its event loop while other reads of a damaged checkpoint are on their way.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -61,8 +60,8 @@ def files_of(checkpoints):
     return [path for path in sorted(checkpoints.path(0).rglob("*")) if path.is_file()]
 
 
-def harmless(checkpoints, state) -> bool:
-    """Whether the checkpoint is good bit for bit; if not, it must be named and passed over."""
+def intact(checkpoints, state) -> bool:
+    """Whether the checkpoint is restored bit for bit; if not, a warning must name it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = checkpoints.latest(state)
@@ -75,34 +74,31 @@ def harmless(checkpoints, state) -> bool:
     return True
 
 
-def test_flipped_bits_are_found_or_change_nothing(saved):
+def test_flipped_bits_are_found(saved):
     checkpoints, state = saved
-    random, files, found = np.random.default_rng(0), files_of(checkpoints), 0
+    random, files = np.random.default_rng(0), files_of(checkpoints)
     for number in range(100):
         path = files[number % len(files)]
         content = path.read_bytes()
         damaged, bit = bytearray(content), random.integers(8 * len(content))
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        found += not harmless(checkpoints, state)
+        assert not intact(checkpoints, state)
         path.write_bytes(content)
-    assert found > 20
-    assert harmless(checkpoints, state)
+    assert intact(checkpoints, state)
 
 
-def test_files_cut_off_or_lost_are_found_or_change_nothing(saved):
+def test_files_cut_off_or_lost_are_found(saved):
     checkpoints, state = saved
-    found = 0
     for path in files_of(checkpoints):
         content = path.read_bytes()
         for length in (0, len(content) // 2, len(content) - 1):
             path.write_bytes(content[:length])
-            found += not harmless(checkpoints, state)
+            assert not intact(checkpoints, state)
         path.unlink()
-        found += not harmless(checkpoints, state)
+        assert not intact(checkpoints, state)
         path.write_bytes(content)
-    assert found > 10
-    assert harmless(checkpoints, state)
+    assert intact(checkpoints, state)
 
 
 def test_an_array_that_orbax_restores_with_other_bits(saved, tmp_path):
@@ -118,7 +114,7 @@ def test_an_array_that_orbax_restores_with_other_bits(saved, tmp_path):
     with pytest.warns(UserWarning, match="Sharding info not provided"):
         restored = orbax.checkpoint.PyTreeCheckpointer().restore(other.path(0))
     np.testing.assert_array_equal(restored["params"]["dense"]["kernel"], moved)
-    with pytest.warns(RuntimeWarning, match="other bits than .* in params/dense/kernel. Take an"):
+    with pytest.warns(RuntimeWarning, match="changed or missing files: .*ocdbt.*. Use an older"):
         assert other.latest(state) is None
 
 
@@ -195,7 +191,7 @@ def halved(state):
 
 def test_names_that_orbax_takes_for_one(tmp_path):
     state = dataclasses.replace(start(), params={"a.b": jnp.ones(3), "a": {"b": jnp.zeros(3)}})
-    with pytest.raises(ValueError, match="must have a name of its own where dots and slashes"):
+    with pytest.raises(ValueError, match="must have different names even with dots for slashes"):
         fnet.OrbaxCheckpoints(tmp_path)(0, state)
     assert fnet.OrbaxCheckpoints(tmp_path).steps() == []
 
@@ -230,7 +226,7 @@ def test_a_disk_that_fails_ends_nothing(tmp_path):
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     checkpoints = Limited(tmp_path)
-    words = r"could not be written, and training goes on: .*step-7` must be written as a whole"
+    words = r"could not be written, and training goes on: orbax must write all of .*step-7`"
     with pytest.warns(RuntimeWarning, match=words):
         state, _ = fnet.fit(task(), begun(), DATA, callbacks=[checkpoints], **RUN)
     assert state.step == 21
@@ -299,7 +295,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 4)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from test_orbax import *
-state, sums_alone = start(), None
+state = start()
 checkpoints = fnet.OrbaxCheckpoints({directory!r})
 for step, kind in enumerate((AxisType.Auto, AxisType.Explicit)):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,))
@@ -309,7 +305,6 @@ for step, kind in enumerate((AxisType.Auto, AxisType.Explicit)):
     rows, columns = put(state, "data"), put(state, None, "data")
     kernel = rows.params["dense"]["kernel"]
     assert len(kernel.sharding.device_set) == 4 and not kernel.is_fully_replicated
-    assert sums.checksums({{"a": kernel}}) == sums.checksums({{"a": np.asarray(kernel)}})
     checkpoints(step, dataclasses.replace(rows, step=put(jnp.int32(step))))
     for like in (rows, columns):
         found = checkpoints.latest(like)
@@ -324,40 +319,6 @@ def test_what_four_devices_saved_one_restores(request, tmp_path):
     assert python(SHARDED.format(directory=str(tmp_path)), request).wait() == 0
     checkpoints = fnet.OrbaxCheckpoints(tmp_path)
     equal(checkpoints.latest(start()), dataclasses.replace(start(), step=jnp.int32(1)))
-
-
-DTYPES = ["float32", "bfloat16", "float16", "float8_e4m3fn", "int8", "int32", "uint16"]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_checksum_is_that_of_its_formula_and_every_flipped_bit_changes_both_halves(dtype):
-    dtype, random = jnp.dtype(dtype), np.random.default_rng(0)
-    unsigned = np.dtype(f"uint{8 * dtype.itemsize}")
-    bits = random.integers(0, 2 ** (8 * dtype.itemsize), (2, 3)).astype(unsigned)
-    expected = "".join(f"{by_hand(bits, seed):08x}" for seed in sums.SEEDS)
-    assert sums.checksums({"a": bits.view(dtype)}) == {"a": expected}
-    flips = (
-        np.eye(6, dtype=np.uint64)[:, None] << np.arange(8 * dtype.itemsize, dtype="u8")[:, None]
-    )
-    flipped = bits ^ flips.astype(unsigned).reshape(-1, 2, 3)
-    assert len(flipped) == 48 * dtype.itemsize
-    for seed in sums.SEEDS:
-        found = jax.vmap(lambda a, seed=seed: sums.total(sums.words(a), seed))(
-            jnp.asarray(flipped.view(dtype))
-        )
-        assert by_hand(bits, seed) not in np.asarray(found)
-
-
-def by_hand(bits, seed):
-    """Python's own integers, cut to 32 bits by hand."""
-
-    def murmur(h):
-        h = (h ^ h >> 16) * 0x85EBCA6B % 2**32
-        h = (h ^ h >> 13) * 0xC2B2AE35 % 2**32
-        return h ^ h >> 16
-
-    words = enumerate(bits.ravel().tolist())
-    return sum(murmur(word ^ murmur((seed + i) % 2**32)) for i, word in words) % 2**32
 
 
 def test_without_orbax(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
-"""Whole runs in a folder, as orbax writes them: each process what its own devices hold."""
+"""Whole runs in a folder, written by orbax: each process writes what its own devices hold."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,21 +19,20 @@ from ..training.state import TrainState
 from .atomic import sync_folder
 from .checkpoints import Checkpoints, Extra
 from .state import EXTRA, check_structure
-from .sums import checksums
 from .tensor_file import CorruptFileError, check_kind, read_tensors, write_tensors
 from .trees import algorithm, built, check_same, is_key, name_of, named, nested, structure
 
-BESIDE = "fnet.safetensors"  # what is no sharded array, and the checksums; written last
+BESIDE = "fnet.safetensors"  # all but the sharded arrays, and the checksums; written last
 
 
 class OrbaxCheckpoints(Checkpoints):
-    """`Checkpoints` of states that are sharded over devices and processes, by orbax.
+    """`Checkpoints` of states sharded over devices and processes, written by orbax.
 
-    Each step is a folder `step-900` that `orbax.checkpoint.PyTreeCheckpointer` reads too, with
-    `fnet.safetensors` in it: the history, and a checksum of every array, as orbax has none. They
-    do not depend on the sharding, so a run may go on with other devices than it began with: every
-    array comes back as that of the same name in `like` lies. Where there are many processes, all
-    of them call `fit`, with a folder that they share, and training waits for the writing.
+    Each step is a folder such as `step-900`, which `orbax.checkpoint.PyTreeCheckpointer` also
+    reads. Its file `fnet.safetensors` holds the history and the SHA-256 of every file that orbax
+    wrote. A run can resume on different devices: each array is restored with the sharding of the
+    array of the same name in `like`. With many processes, all of them call `fit` with a folder
+    that they share, and training waits for the writing.
 
     Args:
         directory, keep, every: as for `Checkpoints`.
@@ -63,13 +63,11 @@ class OrbaxCheckpoints(Checkpoints):
         return path.is_dir()
 
     def put(self, path: Path, state: TrainState, extra: Extra) -> None:
-        """Make the folder elsewhere, and rename it when it is whole and on the disk."""
+        """Write a folder beside `path`, and rename it once it is complete and on the disk."""
         sharded, beside = divided(state)
-        sums = checksums(sharded)
-        described = {name: (a.dtype.name, a.shape, sums[name]) for name, a in sharded.items()}
         metadata = {
             "kind": "orbax",
-            "arrays": json.dumps(described),
+            "arrays": json.dumps({name: (a.dtype.name, a.shape) for name, a in sharded.items()}),
             "structure": json.dumps(structure(state)),
         }
         beside |= {f"{EXTRA}{name}": array for name, array in named(extra).items()}
@@ -81,25 +79,26 @@ class OrbaxCheckpoints(Checkpoints):
                 checkpointer().save(new, nested(sharded))
             except Exception as error:
                 raise OSError(
-                    f"`{path}` must be written as a whole, got {error!r} of orbax. The older "
-                    f"ones are intact. Make room, or save elsewhere."
+                    f"orbax must write all of `{path}`, got {error!r}. The older checkpoints are "
+                    f"intact. Free some space, or save elsewhere."
                 ) from error
             if is_primary():
                 for folder, _, files in os.walk(new):
                     for name in (*files, ""):
                         sync_folder(os.path.join(folder, name))
+                metadata["files"] = json.dumps(file_digests(new))
                 write_tensors(new / BESIDE, beside, metadata)
                 self.publish(new, path)
 
     def publish(self, new: Path, path: Path) -> None:
-        """Put a folder in the place of what is at `path`; a crash in between is made good."""
+        """Replace `path` by the folder `new`; `clean` recovers from a crash in between."""
         if path.exists():
             self.delete(path)
         new.rename(path)
         sync_folder(str(self.directory))
 
     def delete(self, path: Path) -> None:
-        """At once for whoever reads the steps."""
+        """Rename the folder first, so that readers never see half of it."""
         if is_primary():
             old = beside_of(path, "old")
             shutil.rmtree(old, ignore_errors=True)
@@ -116,7 +115,7 @@ class OrbaxCheckpoints(Checkpoints):
             yield
 
     def clean(self) -> None:
-        """End what a process that was killed had begun."""
+        """Finish or remove what a killed process left behind."""
         for path in sorted(self.directory.glob(".step-*")):
             if path.suffix == ".new" and (path / BESIDE).exists():
                 self.publish(path, self.directory / path.stem.removeprefix("."))
@@ -127,16 +126,17 @@ class OrbaxCheckpoints(Checkpoints):
         with together("read a checkpoint"):
             tensors, metadata = read_tensors(path / BESIDE)
             check_kind(path / BESIDE, metadata, "orbax")
+            if is_primary():
+                check_files(path, json.loads(metadata["files"]))
+        with together("restore a checkpoint"):  # and only once its files are known to be intact
             check_structure(path, json.loads(metadata["structure"]), structure(like))
             extra = {name: tensors.pop(name) for name in list(tensors) if name.startswith(EXTRA)}
-            written, sums = {}, {}
-            for name, (dtype, shape, checksum) in json.loads(metadata["arrays"]).items():
-                written[name], sums[name] = jax.ShapeDtypeStruct(shape, dtype), checksum
+            written = {
+                name: jax.ShapeDtypeStruct(shape, dtype)
+                for name, (dtype, shape) in json.loads(metadata["arrays"]).items()
+            }
             leaves = check_same({**tensors, **written}, like, f"`{path}`")
             arrays = restored(path, {name: (leaves[name], written[name]) for name in written})
-        found = checksums(arrays)
-        if damaged := [name for name in sums if sums[name] != found[name]]:
-            corrupt(path, f"other bits than were written in {', '.join(damaged)}")
         arrays |= tensors
         state = jax.tree.unflatten(
             jax.tree.structure(like), [placed(arrays[name], leaves[name]) for name in leaves]
@@ -144,8 +144,25 @@ class OrbaxCheckpoints(Checkpoints):
         return state, nested({name.removeprefix(EXTRA): extra[name] for name in extra})
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, by relative path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.relative_to(folder).as_posix()] = digest
+    return found
+
+
+def check_files(path: Path, written: Mapping[str, str]) -> None:
+    found = file_digests(path)
+    if damaged := [name for name in written if found.get(name) != written[name]]:
+        corrupt(path, f"changed or missing files: {', '.join(damaged)}")
+
+
 def checkpointer(*, alone: bool = False) -> Any:
-    """orbax's, which waits for the other processes unless `alone`."""
+    """orbax's checkpointer, which waits for the other processes unless `alone`."""
     try:
         import orbax.checkpoint as orbax
     except ImportError as error:
@@ -164,10 +181,10 @@ def checkpointer(*, alone: bool = False) -> Any:
 
 
 def divided(state: TrainState) -> tuple[dict[str, jax.Array], dict[str, np.ndarray]]:
-    """The arrays by name: what lies on devices, and what all processes have for themselves.
+    """The arrays by name: those on devices, and those that every process holds itself.
 
     Raises:
-        TypeError, ValueError: as `named`; names that orbax does not tell apart.
+        TypeError, ValueError: as `named`, or orbax cannot tell two names apart.
     """
     sharded: dict[str, jax.Array] = {}
     beside: dict[str, np.ndarray] = {}
@@ -176,12 +193,12 @@ def divided(state: TrainState) -> tuple[dict[str, jax.Array], dict[str, np.ndarr
         name = name_of(path, leaf)
         if name.replace("/", ".") in files:
             raise ValueError(
-                f"every leaf must have a name of its own where dots and slashes are the same, got "
-                f"two called {name!r}. Rename one, or use fnet.Checkpoints."
+                f"leaves must have different names even with dots for slashes, got two called "
+                f"{name!r}. Rename one, or use fnet.Checkpoints."
             )
         files.add(name.replace("/", "."))
         array = jax.random.key_data(leaf) if is_key(leaf) else leaf
-        # orbax refuses what is empty, and an array that each of many processes has for itself.
+        # orbax refuses empty arrays, and arrays that each of many processes holds in full.
         alone = jax.process_count() == 1
         if (
             isinstance(array, jax.Array)
@@ -195,10 +212,10 @@ def divided(state: TrainState) -> tuple[dict[str, jax.Array], dict[str, np.ndarr
 
 
 def restored(path: Path, wanted: Mapping[str, tuple[Any, jax.ShapeDtypeStruct]]) -> dict[str, Any]:
-    """What orbax wrote, as each leaf lies on its devices, and of NumPy where it lies on none.
+    """Restore each array with the sharding of its leaf, or as a NumPy array if it has none.
 
     Args:
-        wanted: by name, a leaf of `like` and what was written of it.
+        wanted: by name, the leaf of `like` and the shape and dtype of the saved array.
     """
     import orbax.checkpoint as orbax
 
@@ -214,22 +231,22 @@ def restored(path: Path, wanted: Mapping[str, tuple[Any, jax.ShapeDtypeStruct]])
         )
         arrays = {name: reduce(getitem, name.split("/"), tree) for name in how}
     except Exception as error:
-        corrupt(path, f"{type(error).__name__} of orbax, {str(error)[:200]!r}", error)
+        corrupt(path, f"{type(error).__name__} from orbax, {str(error)[:200]!r}", error)
     for name, (_, written) in wanted.items():
         if (arrays[name].shape, arrays[name].dtype) != (written.shape, written.dtype):
-            corrupt(path, f"another shape or dtype than was written of {name}")
+            corrupt(path, f"a different shape or dtype of {name} than was saved")
     return arrays
 
 
 def lies_somewhere(leaf: Any) -> bool:
-    """Whether it was put on certain devices, and is no weakly typed number, which orbax lacks."""
+    """Whether the leaf is committed to devices, and not weakly typed, which orbax cannot store."""
     sharding = getattr(leaf, "sharding", None)
     committed = getattr(leaf, "committed", sharding is not None)
     return committed and not getattr(leaf, "weak_type", False)
 
 
 def placed(array: Any, like: Any) -> Any:
-    """A leaf of the kind of `like`; what lies on devices already stays there."""
+    """A leaf of the same kind as `like`; an array that is on devices stays there."""
     if isinstance(array, np.ndarray):
         return built(array, like)
     return jax.random.wrap_key_data(array, impl=algorithm(like)) if is_key(like) else array
@@ -241,5 +258,5 @@ def beside_of(path: Path, suffix: str) -> Path:
 
 def corrupt(path: Path, found: str, cause: Exception | None = None) -> NoReturn:
     raise CorruptFileError(
-        f"`{path}` must be a checkpoint as it was written, got {found}. Take an older one."
+        f"`{path}` must be an intact checkpoint, got {found}. Use an older one."
     ) from cause
