@@ -134,38 +134,36 @@ def test_arrays_are_fresh(tmp_path):
     check(load(tiny(), tmp_path))
 
 
+OTHER_BYTES = "expected the SHA-256 [0-9a-f]{64}, got [0-9a-f]{64}"
 DAMAGE = {
-    "empty": (b"", "expected 28 bytes, got an empty file"),
-    "magic": (
-        IMAGES.replace(b"\x08\x03", b"\x08\x01"),
-        "expected the magic number and shape 00 00 08 03 00 .* 02, got 00 00 08 01 00 00 00 03",
-    ),
-    "shape": (IMAGES.replace(b"\x02", b"\x03", 1), "got 00 00 08 03 00 00 00 03 00 00 00 03 00"),
-    "shape without end": (
-        IMAGES[:4] + b"\xff" * 12 + IMAGES[16:],
-        "got 00 00 08 03 ff ff ff ff ff ff ff ff ff ff ff ff",
-    ),
-    "axes without end": (b"\0\0\x08\xff" + bytes(1020), "got 00 00 08 ff 00 00 00"),
-    "not idx": (b"<html>", "magic number .*, got 3c 68 74 6d 6c 3e"),
+    "empty": (b"", "expected 28 bytes, got 0"),
+    "magic": (IMAGES.replace(b"\x08\x03", b"\x08\x01"), OTHER_BYTES),
+    "shape": (IMAGES.replace(b"\x02", b"\x03", 1), OTHER_BYTES),
+    "shape without end": (IMAGES[:4] + b"\xff" * 12 + IMAGES[16:], OTHER_BYTES),
+    "axes without end": (b"\0\0\x08\xff" + bytes(1020), "expected 28 bytes, got more"),
+    "not idx": (b"<html>", "expected 28 bytes, got 6"),
     "short": (IMAGES[:-1], "expected 28 bytes, got 27"),
     "long": (IMAGES + b"\0", "expected 28 bytes, got more"),
-    "element": (IMAGES[:-1] + b"\0", "expected the SHA-256 [0-9a-f]{64}, got [0-9a-f]{64}"),
+    "element": (IMAGES[:-1] + b"\0", OTHER_BYTES),
 }
 PACKED_DAMAGE = {
-    "not gzip": (IMAGES, r"expected a whole gzip file, got: Not a gzipped file \(b'\\x00\\x00'\)"),
+    "not gzip": (
+        IMAGES,
+        r"expected a complete gzip file, got: Not a gzipped file \(b'\\x00\\x00'\)",
+    ),
     "cut gzip": (
         PACKED["train-images"][:-9],
-        "expected a whole gzip file, got: Compressed file ended before",
+        "expected a complete gzip file, got: Compressed file ended before",
     ),
     "gzip crc": (
         PACKED["train-images"][:-8] + bytes(8),
-        "expected a whole gzip file, got: CRC check failed",
+        "expected a complete gzip file, got: CRC check failed",
     ),
     "gzip stream": (
         PACKED["train-images"][:10] + b"\xff" * 20,
-        "expected a whole gzip file, got: Error -3 while decompressing",
+        "expected a complete gzip file, got: Error -3 while decompressing",
     ),
-    "no gzip": (b"", "expected 28 bytes, got an empty file"),
+    "no gzip": (b"", "expected 28 bytes, got 0"),
 }
 CASES = [("", *case) for case in DAMAGE.values()]
 CASES += [(".gz", gzip.compress(content), match) for content, match in DAMAGE.values()]
@@ -183,7 +181,7 @@ def test_damage_is_refused(tmp_path, suffix, content, match):
     put(tmp_path, {"train-images": content}, suffix)
     match = (
         rf"/train-images{suffix} is not train-images of tiny: .*{match}.*\. "
-        "Delete it to have a good copy downloaded, or choose another folder.$"
+        "Delete it to download an intact copy, or choose another folder.$"
     )
     with pytest.raises(ValueError, match=match):
         load(tiny(), tmp_path)
@@ -204,17 +202,20 @@ def test_idx_maps_a_file_of_every_type(tmp_path, number, shape):
 IDX_DAMAGE = {
     "packed": (
         PACKED["train-images"],
-        "an uncompressed file, got .*/images, which gzip made. Unpack it, as by `gunzip",
+        "an uncompressed file, got .*/images, a gzip file. Unpack it, for .* `gunzip",
     ),
     "empty": (b"", "which starts with nothing. Choose another file"),
     "not idx": (b"<html>", "an IDX file, .* which starts with 3c 68 74 6d"),
     "type": (IMAGES.replace(b"\x08\x03", b"\x0a\x03"), "which starts with 00 00 0a 03"),
     "no axes": (b"\0\0\x08\0\0", "which starts with 00 00 08 00"),
     "axes without end": (IMAGES[:15], "which starts with 00 00 08 03 00 00 00 03"),
-    "short": (IMAGES[:-1], r"its shape \(3, 2, 2\), .* 12 bytes of uint8, got .* with 11"),
+    "short": (IMAGES[:-1], r"its shape \(3, 2, 2\) 12 bytes of uint8, got .* with 11"),
     "long": (IMAGES + b"\0", "12 bytes of uint8, got .* with 13. Copy the whole"),
     "another type": (IMAGES.replace(b"\x08\x03", b"\x0d\x03"), "48 bytes of float32, .* with 12"),
-    "nothing in it": (IMAGES[:4] + bytes(12), r"its shape \(0, 0, 0\), at least one, 0 bytes"),
+    "nothing in it": (
+        IMAGES[:4] + bytes(12),
+        r"one element or more, .* \(0, 0, 0\) 0 bytes",
+    ),
 }
 
 
@@ -371,8 +372,8 @@ def test_a_damaged_cached_file_is_fetched_again(mirror, cache, capfd):
 def test_when_every_mirror_fails_the_error_says_what_was_tried(tmp_path, mirror, dead_url, cache):
     mirror.faults = [404] * 9
     match = (
-        f"^tiny needs the file train-images or train-images.gz. No good copy is in "
-        f"{tmp_path}/tiny, {tmp_path}, {cache}, and no mirror gave one: "
+        f"^tiny needs the file train-images or train-images.gz. No intact copy is in "
+        f"{tmp_path}/tiny, {tmp_path}, {cache}, and no mirror provides one: "
         rf"{mirror.url}train-images.gz: HTTP Error 404: Not Found; "
         rf"{dead_url}train-images.gz: <urlopen error .*Connection refused>. "
         "Put the 4 files in a folder and pass it as `data_dir`, "
@@ -386,7 +387,7 @@ def test_when_every_mirror_fails_the_error_says_what_was_tried(tmp_path, mirror,
 
 def test_a_cache_that_cannot_be_written_costs_no_data_and_leaves_no_litter(mirror, cache):
     (cache / "train-images").mkdir(parents=True)
-    with pytest.warns(UserWarning, match="tiny could not keep train-images, which has to be down"):
+    with pytest.warns(UserWarning, match="tiny must be writable to cache train-images, got: "):
         check(load(tiny(mirror.url)))
     assert sorted(path.name for path in cache.iterdir()) == sorted(NAMES)
     assert not any((cache / "train-images").iterdir())

