@@ -177,7 +177,7 @@ def test_weights_of_other_programs_are_read(path):
     assert type(kernel) is np.ndarray and kernel.dtype == np.float64  # JAX would cut it
     with enable_x64():
         assert isinstance(fnet.load_weights(path)["dense"]["kernel"], jax.Array)
-    with pytest.raises(fnet.CorruptFileError, match="must be a file of fnet's of the kind 'state'"):
+    with pytest.raises(fnet.CorruptFileError, match="must be an fnet file of the kind 'state'"):
         fnet.load(path, like={"dense": {"kernel": np.ones((2, 1))}})
 
 
@@ -196,36 +196,64 @@ def two(first, second):
 
 
 BAD_FILES = {
-    "empty": (b"", "0 bytes that begin with no length"),
-    "short": (b"1234567", "7 bytes that begin with no length"),
-    "long_header": (header_file({}, length=3), "10 bytes that begin with no length"),
-    "huge_header": (header_file({}, length=2**63), "begin with no length of a header"),
-    "no_json": (header_file(b"{"), "a header that is no JSON"),
-    "no_text": (header_file(b'{"\xff":1}'), "a header that is no JSON"),
-    "no_dict": (header_file([1]), "a header that is no JSON"),
-    "nested": (header_file(b"[" * 100_000), "a header that is no JSON"),
-    "long_number": (header_file(b"1" * 10_000), "a header that is no JSON"),
-    "metadata": (header_file({"__metadata__": 3}), "a header that is no JSON"),
-    "number_in_metadata": (header_file({"__metadata__": {"a": 3}}), "a header that is no JSON"),
-    "entry": (header_file({"a": 3}), "do not lie one after the other"),
-    "no_shape": (header_file({"a": {"dtype": "F32", "data_offsets": [0, 8]}}), "do not lie one"),
-    "dtype": (header_file(entry(dtype="F31"), bytes(8)), "dtype 'F31', which JAX does not have"),
-    "dtype_list": (header_file(entry(dtype=[]), bytes(8)), "do not lie one after the other"),
-    "negative": (header_file(entry(shape=[-2]), bytes(8)), "do not lie one after the other"),
-    "fraction": (header_file(entry(shape=[2.0]), bytes(8)), "do not lie one after the other"),
-    "shape": (header_file(entry(shape=[3]), bytes(8)), "do not lie one after the other"),
-    "axes": (header_file(entry(shape=[1] * 99 + [2]), bytes(8)), "100 axes, which NumPy"),
-    "offset": (header_file(entry(data_offsets=[8, 16]), bytes(16)), "do not lie one after"),
-    "offsets": (header_file(entry(data_offsets=[0]), bytes(8)), "do not lie one after the other"),
-    "overlap": (header_file(two([0, 2], [1, 3]), bytes(3)), "do not lie one after the other"),
-    "gap": (header_file(two([0, 2], [3, 4]), bytes(4)), "do not lie one after the other"),
-    "too_little": (header_file(entry(), bytes(7)), "7 bytes of data, where its header declares 8"),
-    "too_much": (header_file(entry(), bytes(9)), "9 bytes of data, where its header declares 8"),
-    "terabytes": (header_file(entry(shape=[2**40], data_offsets=[0, 2**42])), "0 bytes of data"),
-    "no_digest": (header_file({"__metadata__": {"fnet": "1"}}), "a header with other bits"),
+    "empty": (b"", "0 bytes that do not begin with the length"),
+    "short": (b"1234567", "7 bytes that do not begin with the length"),
+    "long_header": (header_file({}, length=3), "10 bytes that do not begin with the length"),
+    "huge_header": (header_file({}, length=2**63), "do not begin with the length"),
+    "no_json": (header_file(b"{"), "in header"),
+    "no_text": (header_file(b'{"\xff":1}'), "in header"),
+    "no_dict": (header_file([1]), "in header"),
+    "nested": (header_file(b"[" * 100_000), "in header"),
+    "long_number": (header_file(b"1" * 10_000), "in header"),
+    "metadata": (header_file({"__metadata__": 3}), "in header"),
+    "number_in_metadata": (
+        header_file({"__metadata__": {"a": 3}}),
+        "in header",
+    ),
+    "entry": (header_file({"a": 3}), "JSON in header"),
+    "no_shape": (
+        header_file({"a": {"dtype": "F32", "data_offsets": [0, 8]}}),
+        "missing field `shape`",
+    ),
+    "dtype": (
+        header_file(entry(dtype="F31"), bytes(8)),
+        "unknown variant `F31`",
+    ),
+    "dtype_list": (header_file(entry(dtype=[]), bytes(8)), "JSON in header"),
+    "negative": (
+        header_file(entry(shape=[-2]), bytes(8)),
+        "invalid value: integer `-2`",
+    ),
+    "fraction": (header_file(entry(shape=[2.0]), bytes(8)), "floating point"),
+    "shape": (header_file(entry(shape=[3]), bytes(8)), "invalid shape"),
+    "axes": (header_file(entry(shape=[1] * 99 + [2]), bytes(8)), "100 axes, too many"),
+    "offset": (
+        header_file(entry(data_offsets=[8, 16]), bytes(16)),
+        "invalid offset",
+    ),
+    "offsets": (header_file(entry(data_offsets=[0]), bytes(8)), "JSON in header"),
+    "overlap": (header_file(two([0, 2], [1, 3]), bytes(3)), "invalid offset"),
+    "gap": (header_file(two([0, 2], [3, 4]), bytes(4)), "invalid offset"),
+    "too_little": (header_file(entry(), bytes(7)), "fully covered"),
+    "too_much": (header_file(entry(), bytes(9)), "fully covered"),
+    "terabytes": (
+        header_file(entry(shape=[2**40], data_offsets=[0, 2**42])),
+        "fully covered",
+    ),
+    "long_number_beside": (
+        header_file(
+            json.dumps(entry()).encode().replace(b"}", b', "x": ' + b"1" * 5000 + b"}", 1), bytes(8)
+        ),
+        "cannot be parsed",
+    ),
+    "dtype_of_no_array": (
+        header_file(entry(dtype="F4", data_offsets=[0, 1]), bytes(1)),
+        "dtype F4",
+    ),
+    "no_digest": (header_file({"__metadata__": {"fnet": "1"}}), "changed bits in the header"),
     "other_digest": (
         header_file({"__metadata__": {"digest": "0" * 64, "sha256": "{}"}}),
-        "a header with other bits",
+        "changed bits in the header",
     ),
 }
 
@@ -245,7 +273,7 @@ def signed(metadata):
     """A file whose header is as good as its digest can tell."""
     marks = {"__metadata__": {"digest": tensor_file.ZEROS, **metadata}}
     file = header_file(marks)
-    return file.replace(b"0" * 64, tensor_file.digest(file[:8], file[8:]).encode(), 1)
+    return file.replace(b"0" * 64, tensor_file.digest(file[8:]).encode(), 1)
 
 
 @pytest.mark.parametrize(
@@ -254,8 +282,8 @@ def signed(metadata):
         ({"fnet": "1"}, "no checksums of its tensors"),
         ({"fnet": "1", "sha256": "["}, "no checksums of its tensors"),
         ({"fnet": "1", "sha256": "3"}, "no checksums of its tensors"),
-        ({"fnet": "2", "sha256": "{}"}, "format 2 of fnet's files"),
-        ({"fnet": "1", "sha256": "{}"}, "must be a file of fnet's of the kind 'weights', got 'no"),
+        ({"fnet": "2", "sha256": "{}"}, "format 2, but this version of fnet reads 1"),
+        ({"fnet": "1", "sha256": "{}"}, "must be an fnet file of the kind 'weights', got 'no"),
     ],
 )
 def test_files_of_fnet_without_their_marks_are_refused(metadata, words, path):
@@ -266,7 +294,7 @@ def test_files_of_fnet_without_their_marks_are_refused(metadata, words, path):
 
 def test_a_file_of_another_kind_is_refused(path):
     fnet.save(path, params())
-    with pytest.raises(fnet.CorruptFileError, match="kind 'weights', got 'state'. Read weights"):
+    with pytest.raises(fnet.CorruptFileError, match="kind 'weights', got 'state'. Read files of"):
         fnet.load_weights(path)
     fnet.save_weights(path, params())
     with pytest.raises(fnet.CorruptFileError, match="kind 'state', got 'weights'"):
@@ -278,7 +306,7 @@ def test_a_damaged_tensor_is_named(path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(fnet.CorruptFileError, match="other bits than were written in two. Read"):
+    with pytest.raises(fnet.CorruptFileError, match="changed bits in two. Read"):
         fnet.load_weights(path)
 
 
@@ -292,7 +320,7 @@ class Opaque:
     [
         ({"a": {"b": "text"}}, TypeError, "every leaf must be an array .* got 'text' as 'a/b'"),
         ({"a": Opaque()}, TypeError, "every leaf must be an array .* got a Opaque as 'a'"),
-        ({"a/b": 1, "a": {"b": 2}}, ValueError, "different names, got two called 'a/b'. Remove"),
+        ({"a/b": 1, "a": {"b": 2}}, ValueError, "a name of its own, got two called 'a/b'. Take"),
         (
             {"__metadata__": 1},
             ValueError,

@@ -1,20 +1,17 @@
-"""Tensors by name in one file, of which every bit is checked.
+"""Named tensors in one file, with checksums of every bit.
 
-It is a safetensors file, so any reader of these opens it: 8 bytes that hold the length of a header,
-the header in JSON, then the tensors. The format has no checksums, so they lie in its metadata: the
-SHA-256 of every tensor under "sha256", and under "digest" that of the length and the header, with
-zeros in place of this digest. The bytes follow from the tensors alone, which those of the library
-safetensors do not, as it shuffles the metadata.
+The file is a safetensors file: 8 bytes with the length of a header, the header in JSON, then the
+tensors. The format has no checksums, so its metadata holds them: "sha256" is the SHA-256 of every
+tensor, and "digest" is that of the length and the header, with zeros in place of the digest. The
+same tensors always give the same bytes; the library safetensors does not write this file because it
+orders the metadata at random.
 """
 
 import hashlib
 import json
-import math
 import os
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
-from io import BufferedReader
 from typing import Any, NoReturn
 
 import jax.numpy as jnp
@@ -22,9 +19,9 @@ import numpy as np
 
 from . import atomic
 
-FORMAT = "1"  # of the metadata
+FORMAT = "1"  # version of the metadata
 ZEROS = "0" * 64
-MAX_HEADER = 100_000_000  # bytes, that of other readers of the format
+MAX_HEADER = 100_000_000  # bytes, the limit of the library safetensors
 
 DTYPES = {
     "BOOL": jnp.dtype(jnp.bool_),
@@ -49,7 +46,7 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 class CorruptFileError(ValueError):
-    """A file that is damaged, or not of the kind that was asked for.
+    """The file is damaged, or of another kind than expected.
 
     Example:
         >>> import os, tempfile, fnet
@@ -59,23 +56,23 @@ class CorruptFileError(ValueError):
         >>> try:
         ...     fnet.load_weights(path)
         ... except fnet.CorruptFileError:
-        ...     print("another copy, please")
-        another copy, please
+        ...     print("use another copy")
+        use another copy
     """
 
 
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Write the tensors and the metadata, with checksums of all of it.
+    """Write tensors and metadata, with checksums of both.
 
     Raises:
-        TypeError: a dtype that the format does not have.
-        ValueError: a name that it keeps for itself, a header that no reader takes.
+        TypeError: the format does not have the dtype of a tensor.
+        ValueError: the format reserves the name of a tensor, or the header is too long.
         OSError: as `atomic.write`.
     """
     check_tensors(tensors)
-    # The wide ones first, so that each of them lies at a multiple of its own width.
+    # Wide dtypes come first, so that each tensor is aligned to its item size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {"__metadata__": {}}
     parts, sums, end = [], {}, 0
@@ -99,10 +96,10 @@ def write_tensors(
     if len(text) > MAX_HEADER:
         raise ValueError(
             f"names, shapes and metadata must fit into {MAX_HEADER} bytes, got {len(text)}. Stack "
-            f"tensors that are alike, as fnet.scan_layers does."
+            f"tensors of the same shape, as fnet.scan_layers does."
         )
     length = len(text).to_bytes(8, "little")
-    text = text.replace(ZEROS.encode(), digest(length, text).encode(), 1)
+    text = text.replace(ZEROS.encode(), digest(text).encode(), 1)
     atomic.write(path, [length, text, *parts])
 
 
@@ -110,29 +107,32 @@ def check_tensors(tensors: Mapping[str, np.ndarray]) -> None:
     for name, tensor in tensors.items():
         if name == "__metadata__":
             raise ValueError(
-                f"a tensor must not be called {name}, which the format keeps. Rename it."
+                f"names of tensors must differ from {name}, which the format reserves, got "
+                f"{name}. Rename the tensor."
             )
         if tensor.dtype not in CODES:
             raise TypeError(
-                f"{name} must be of a dtype that safetensors has, {', '.join(map(str, CODES))}, "
+                f"{name} must have a dtype of safetensors, {', '.join(map(str, CODES))}, "
                 f"got {tensor.dtype}. Convert it with astype."
             )
 
 
-def digest(length: bytes, header: bytes) -> str:
-    return hashlib.sha256(length + header).hexdigest()
+def digest(header: bytes) -> str:
+    return hashlib.sha256(len(header).to_bytes(8, "little") + header).hexdigest()
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file, and of one of fnet's every bit checked.
+    """The tensors and the metadata of a safetensors file; every bit is checked if fnet wrote it.
 
-    The metadata of a file of another program has no "fnet" in it; nothing says whether such a file
-    is as it was written.
+    The metadata of a file from another program lacks "fnet"; nothing tells whether such a file is
+    intact.
 
     Raises:
-        CorruptFileError: a file that is damaged or no safetensors file.
-        OSError: one that is not there or cannot be read.
+        CorruptFileError: the file is damaged or not a safetensors file.
+        OSError: the file does not exist or cannot be read.
     """
+    import safetensors
+
     path = os.fspath(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -149,7 +149,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
         corrupt(path, f"a file that cannot be parsed ({str(error)[:200]})", error)
     sums = checksums(path, metadata, data[8:end])
     tensors, damaged = {}, []
-    for name, entry in sorted(dict(entries).items()):  # deserialize returns them in random order
+    for name, entry in entries:
         if sums is not None and sums.get(name) != hashlib.sha256(entry["data"]).hexdigest():
             damaged.append(name or "its tensor")
         if entry["dtype"] not in DTYPES:
@@ -160,79 +160,34 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
         except ValueError as error:
             corrupt(path, f"a tensor of {len(entry['shape'])} axes, too many for NumPy", error)
     if damaged:
-        corrupt(path, f"other bits than were written in {', '.join(damaged)}")
+        corrupt(path, f"changed bits in {', '.join(damaged)}")
     return tensors, metadata
 
 
 def check_kind(path: str | os.PathLike[str], metadata: Mapping[str, str], kind: str) -> None:
     if metadata.get("kind") != kind:
         raise CorruptFileError(
-            f"`{os.fspath(path)}` must be a file of fnet's of the kind {kind!r}, got "
-            f"{metadata.get('kind', 'no kind')!r}. Read weights with fnet.load_weights, and what "
-            f"fnet.save wrote with fnet.load."
+            f"`{os.fspath(path)}` must be an fnet file of the kind {kind!r}, got "
+            f"{metadata.get('kind', 'no kind')!r}. Read files of fnet.save_weights with "
+            f"fnet.load_weights, and files of fnet.save with fnet.load."
         )
 
 
-def parsed(path: str, text: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
-        if all(isinstance(value, str) for value in header.get("__metadata__", {}).values()):
-            return header
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    corrupt(path, "a header that is not JSON of tensors")
-
-
-def checksums(
-    path: str, metadata: Mapping[str, str], length: bytes, text: bytes
-) -> dict[str, str] | None:
-    """Those of the tensors, once the header is known to be good; None in a foreign file."""
-    # One flipped bit takes at most one of the marks away.
+def checksums(path: str, metadata: Mapping[str, str], text: bytes) -> dict[str, str] | None:
+    """The checksums of the tensors, from an intact header; None for a file of another program."""
+    # One flipped bit removes at most one of these keys.
     if "fnet" not in metadata and not {"digest", "sha256"} <= metadata.keys():
         return None
     found = metadata.get("digest", "")
     zeroed = text.replace(found.encode(errors="replace"), ZEROS.encode(), 1)
-    if digest(length, zeroed) != found:
-        corrupt(path, "a header with other bits than were written")
+    if digest(zeroed) != found:
+        corrupt(path, "changed bits in the header")
     if metadata.get("fnet") != FORMAT:
-        corrupt(path, f"format {metadata.get('fnet')} of fnet's files, where this fnet reads 1")
+        corrupt(path, f"format {metadata.get('fnet')}, but this version of fnet reads {FORMAT}")
     try:
         return dict(json.loads(metadata["sha256"]))
     except (KeyError, ValueError, TypeError):
         corrupt(path, "no checksums of its tensors")
-
-
-def check_spans(path: str, header: Mapping[str, Any], size: int) -> None:
-    """Every entry is well formed, and together they cover the data without a gap."""
-    end = 0
-    try:
-        for entry in sorted(header.values(), key=lambda entry: entry["data_offsets"]):
-            begin, stop = entry["data_offsets"]
-            shape, dtype = entry["shape"], DTYPES.get(entry["dtype"])
-            if dtype is None:
-                corrupt(path, f"a tensor of dtype {entry['dtype']!r}, which JAX does not have")
-            if not all(type(n) is int and 0 <= n <= sys.maxsize for n in (begin, stop, *shape)):
-                raise ValueError
-            if begin != end or stop - begin != math.prod(shape) * dtype.itemsize:
-                raise ValueError
-            end = stop
-    except CorruptFileError:
-        raise
-    except (KeyError, TypeError, ValueError):
-        corrupt(path, "a header whose tensors do not lie one after the other")
-    if end != size:
-        corrupt(path, f"{size} bytes of data, where its header declares {end}")
-
-
-def read_tensor(path: str, file: BufferedReader, entry: Mapping[str, Any]) -> np.ndarray:
-    try:
-        tensor = np.empty(entry["shape"], DTYPES[entry["dtype"]])
-    except ValueError:
-        corrupt(path, f"a tensor of {len(entry['shape'])} axes, which NumPy cannot hold")
-    data = flat(tensor)
-    if file.readinto(data) != len(data):
-        corrupt(path, "an end before that of its tensors")
-    return tensor
 
 
 def flat(tensor: np.ndarray) -> memoryview:
@@ -240,8 +195,8 @@ def flat(tensor: np.ndarray) -> memoryview:
     return np.asarray(tensor, order="C").reshape(-1).view(np.uint8).data
 
 
-def corrupt(path: str, found: str) -> NoReturn:
+def corrupt(path: str, found: str, cause: Exception | None = None) -> NoReturn:
     raise CorruptFileError(
-        f"`{path}` must be a safetensors file as it was written, got {found}. Read another copy of "
-        f"it, or save it anew."
-    )
+        f"`{path}` must be an intact safetensors file, got {found}. Read another copy, or save the "
+        f"file again."
+    ) from cause
