@@ -149,7 +149,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
         corrupt(path, f"a file that cannot be parsed ({str(error)[:200]})", error)
     sums = checksums(path, metadata, data[8:end])
     tensors, damaged = {}, []
-    for name, entry in entries:
+    for name, entry in sorted(dict(entries).items()):  # deserialize returns them in random order
         if sums is not None and sums.get(name) != hashlib.sha256(entry["data"]).hexdigest():
             damaged.append(name or "its tensor")
         if entry["dtype"] not in DTYPES:
