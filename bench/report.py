@@ -7,6 +7,7 @@ from typing import Any
 from bench import machine, results
 from bench.parts import (
     accelerator,
+    calls,
     devices,
     growth,
     headline,
@@ -24,6 +25,7 @@ PARTS: dict[str, ModuleType] = {
     "growth": growth,
     "small": small,
     "inference": inference,
+    "calls": calls,
     "update": update,
     "import": imports,
     "many": many,
