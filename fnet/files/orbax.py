@@ -127,7 +127,8 @@ class OrbaxCheckpoints(Checkpoints):
             tensors, metadata = read_tensors(path / BESIDE)
             check_kind(path / BESIDE, metadata, "orbax")
             if is_primary():
-                check_files(path, json.loads(metadata["files"]))
+                # The first checkpoints have no digests of these files.
+                check_files(path, json.loads(metadata.get("files", "{}")))
         with together("restore a checkpoint"):  # and only once its files are known to be intact
             check_structure(path, json.loads(metadata["structure"]), structure(like))
             extra = {name: tensors.pop(name) for name in list(tensors) if name.startswith(EXTRA)}
