@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, argument checks, static values, trees."""
+"""Shared foundations: errors, argument checks, static values and trees."""

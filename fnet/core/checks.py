@@ -1,4 +1,4 @@
-"""Argument validation on the host, before anything is computed."""
+"""Argument validation, on the host and before any computation."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from .values import describe
 
 
 def check_data(argument: str, data: Any) -> tuple[Any, ...]:
-    """Two arrays of the same length, at least 1, or three with weights; lists become arrays."""
+    """Validate `(x, y)` or `(x, y, weights)`: equal lengths, not empty; lists become arrays."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise TypeError(
             f"{argument} must be a pair of arrays (x, y), or (x, y, weights), got "
-            f"{describe(data)}. Put the samples and their labels into one tuple."
+            f"{describe(data)}. Pass the samples and their labels as one tuple."
         )
     x, y, *weights = (a if hasattr(a, "shape") else np.asarray(a) for a in data)
     if np.shape(x)[:1] != np.shape(y)[:1] or not np.shape(x):
@@ -27,7 +27,7 @@ def check_data(argument: str, data: Any) -> tuple[Any, ...]:
 
 
 def check_weights(what: str, weights: Any, samples: int) -> Any:
-    """A weight for each sample, as floats."""
+    """Validate one weight per sample and return the weights as floats."""
     weights = weights if hasattr(weights, "shape") else np.asarray(weights)
     if np.shape(weights) != (samples,) or not jnp.issubdtype(weights.dtype, jnp.number):
         raise ValueError(
@@ -51,7 +51,7 @@ def check_samples(what: str, x: Any) -> None:
 
 
 def check_batch_size(batch_size: int | None, x: Any) -> int:
-    """The number of samples a batch: all of them for None, or where there are fewer."""
+    """Return the samples per batch, at most the length of `x`; None means all of `x`."""
     check_samples("`x`", x)
     size = np.shape(x)[0]
     return size if batch_size is None else min(check_count("batch_size", batch_size), size)
@@ -66,7 +66,7 @@ def check_count(argument: str, count: int) -> int:
 
 
 def check_split(data: Any, validation: Any, validation_split: float) -> tuple[Any, Any]:
-    """The data without its last fraction, and that fraction as the validation data."""
+    """Split the last fraction off `data`; return the rest and the validation data."""
     if not 0 <= validation_split < 1:
         raise ValueError(
             f"`validation_split` must be in [0, 1), got {validation_split!r}. "
@@ -93,7 +93,7 @@ def check_split(data: Any, validation: Any, validation_split: float) -> tuple[An
 
 
 def check_finite_data(where: str, data: Any) -> None:
-    """Refuse NaN and infinity in any array of the data; `where` follows the array's name."""
+    """Raise if any array holds NaN or infinity; `where` follows the array's name in the message."""
     for path, array in jax.tree_util.tree_leaves_with_path(data):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if isinstance(data, tuple):
@@ -103,7 +103,7 @@ def check_finite_data(where: str, data: Any) -> None:
 
 
 def check_finite(what: str, array: Any) -> None:
-    """NaN and infinity poison a run from the first step on; integers cannot hold them."""
+    """Raise if `array` holds NaN or infinity, which spoil a run; integers cannot hold them."""
     if isinstance(array, jax.core.Tracer) or not jnp.issubdtype(array.dtype, jnp.inexact):
         return
     numpy = np if isinstance(array, np.ndarray) else jnp

@@ -1,4 +1,4 @@
-"""The floats that layers and optimizers compute with."""
+"""Conversion of integers to floats."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jax.typing import DTypeLike
 
 
 def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
-    """`x` itself where it is floating, integers in `dtype`."""
+    """Return `x` unchanged if it is floating, otherwise cast to `dtype`."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
 

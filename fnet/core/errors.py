@@ -1,11 +1,11 @@
-"""Errors of layers, with the layer's name in front."""
+"""Errors raised inside layers, prefixed with the path of the layer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class LayerError(Exception):
-    """Raised inside a layer; each combinator around it adds a name to the path."""
+    """An error inside a layer; each enclosing combinator prepends a name to its path."""
 
     def __init__(self, message: str):
         super().__init__(message)
@@ -16,16 +16,16 @@ class LayerError(Exception):
 
 
 class LayerValueError(LayerError, ValueError):
-    """A value or a shape that the layer cannot take."""
+    """The layer does not support this value or shape."""
 
 
 class LayerTypeError(LayerError, TypeError):
-    """A tree or a type that the layer cannot take."""
+    """The layer does not support this tree or type."""
 
 
 @contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Add the layer's name to any error raised within."""
+    """Add the layer's name to any error raised in the block."""
     try:
         yield
     except LayerError as error:

@@ -1,4 +1,4 @@
-"""Functions as values: equal when rebuilt, so `jax.jit` does not trace them again."""
+"""Functions that compare by value, so that `jax.jit` does not retrace a rebuilt one."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Partial:
-    """`functools.partial` that hashes and compares by what it holds."""
+    """A `functools.partial` that hashes and compares by its contents."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -28,10 +28,10 @@ class Partial:
 
 
 def by_value(function: Callable[..., Any], argument: str) -> Callable[..., Any]:
-    """The function itself, or the value-equal twin of a `functools.partial`."""
+    """Return the function; a `functools.partial` becomes a `Partial`, which compares by value."""
     if not callable(function):
         raise TypeError(
-            f"`{argument}` must be a function, got {describe(function)}. Pass one itself."
+            f"`{argument}` must be a function, got {describe(function)}. Pass a function."
         )
     if isinstance(function, functools.partial):
         keywords = tuple(sorted(function.keywords.items()))
@@ -47,12 +47,12 @@ def by_value(function: Callable[..., Any], argument: str) -> Callable[..., Any]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The function's name as a word: `<lambda>` is `lambda`."""
+    """Return the function's name without angle brackets: `<lambda>` becomes `lambda`."""
     return getattr(function, "__name__", type(function).__name__).strip("<>")
 
 
 def resolve(argument: str, value: Any, known: Mapping[str, Any], kind: str = "a function") -> Any:
-    """The entry of `known` that `value` names, or `value` itself if it is a function."""
+    """Look up a string in `known`; return a function as it is."""
     if callable(value):
         return by_value(value, argument)
     if isinstance(value, str) and value in known:
@@ -65,7 +65,7 @@ def resolve(argument: str, value: Any, known: Mapping[str, Any], kind: str = "a 
 
 
 def describe(value: Any) -> str:
-    """Describe a value for an error message, without the numbers of an array."""
+    """Describe `value` briefly for an error message; arrays by their shape only."""
     if hasattr(value, "shape"):
         return f"an array of shape {value.shape}"
     if value is None or isinstance(value, (str, int, float)):
