@@ -291,7 +291,7 @@ NAN = float("nan")
             fnet.dropout,
             "rate",
             [-0.1, 1, 20, NAN],
-            "be in [0, 1), got {}. It is the fraction dropped: dropout(0.2) keeps 4 of 5.",
+            "be in [0, 1), got {}. It is the fraction dropped: dropout(0.2) keeps 80 %.",
         ),
         (
             fnet.batch_norm,
@@ -349,7 +349,7 @@ def test_in_shape_with_an_axis_that_is_none(in_shape):
     ],
 )
 def test_key_that_is_none(key, received):
-    message = f"`key` must be a typed random key, got {received}. Make one: jax.random.key(0)"
+    message = f"`key` must be a typed random key, got {received}. Create one: jax.random.key(0)"
     with refused(TypeError, message):
         fnet.init(fnet.dense(2), key, (3,))
     with refused(TypeError, message):
@@ -512,7 +512,7 @@ def test_dropout_in_training_without_a_key():
 def test_reshape_that_does_not_fit(shape):
     message = (
         f"reshape: expected samples that fit into {shape}, got shape (3,) with 3 entries. "
-        "Give a shape of as many, with one -1 at most."
+        "Pass a shape of the same size, with at most one -1."
     )
     with refused(ValueError, message):
         fnet.output_shape(fnet.reshape(shape), (3,))
@@ -537,7 +537,7 @@ def test_residual_that_changes_the_shape():
     net = fnet.sequential(fnet.residual(fnet.dense(4)))
     message = (
         "residual: expected layers that keep the shape (3,), got (4,). "
-        "End them with dense(3), or leave out the skip."
+        "End them with dense(3), or use fnet.sequential."
     )
     with refused(ValueError, message):
         fnet.init(net, KEY, (3,))

@@ -297,7 +297,7 @@ def refused(message, error=ValueError):
         (lambda: fnet.scan_layers(fnet.relu, 0), "`depth` of scan_layers must be an integer of at"),
         (
             lambda: fnet.scan_layers(fnet.relu, 2, unroll=0),
-            "`unroll` of scan_layers must be an integer of at least 1, got 0. Leave it out for",
+            "`unroll` of scan_layers must be an integer of at least 1, got 0. Omit it to run",
         ),
     ],
 )
@@ -359,7 +359,7 @@ def test_parameters_of_another_model(rng):
     with refused("embedding: expected embeddings of shape (5, 2), got (4, 2). Use the parameters"):
         fnet.apply(NET, {"embeddings": jnp.ones((4, 2))}, IDS)
     params = parameters(fnet.scan_layers(fnet.dense(4), 3), (4,), rng)
-    with refused("scan_layers: expected arrays of 2 layers, one an entry of axis 0, got shape (3"):
+    with refused("scan_layers: expected arrays of 2 layers, stacked along axis 0, got shape (3"):
         fnet.apply(fnet.scan_layers(fnet.dense(4), 2), params, x)
     with refused("scan_layers: expected a layer that keeps the dtype, got ", TypeError):
         fnet.apply(fnet.scan_layers(to_half, 2), {}, x)

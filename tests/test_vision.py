@@ -263,13 +263,13 @@ def test_hyperparameters(build, message):
             fnet.conv(3, 5),
             (4, 8, 1),
             "conv: expected a `kernel_size` of at most (4, 8), the spatial axes of the input, got "
-            "(5, 5) under padding='valid'. Make it smaller, or use padding='same'.",
+            "(5, 5) for padding='valid'. Make it smaller, or use padding='same'.",
         ),
         (
             fnet.conv(3, 3, dilation=2),
             (4, 1),
             "conv: expected a `kernel_size` of at most (4,), the spatial axes of the input, got "
-            "(3,), (5,) with its dilation, under padding='valid'. Make it",
+            "(3,), (5,) with its dilation, for padding='valid'. Make it",
         ),
         (fnet.max_pool(3), (2, 1), "max_pool: expected a `pool_size` of at most (2,), the spatial"),
         (
@@ -302,14 +302,14 @@ def test_hyperparameters(build, message):
         (
             fnet.global_avg_pool,
             (784,),
-            "global_avg_pool: expected samples with spatial axes before that of channels, got "
+            "global_avg_pool: expected samples with spatial axes before the channels, got "
             "samples of shape (784,). Pool before you flatten.",
         ),
         (
             fnet.random_shift(4),
             (4, 28, 1),
             "random_shift: expected images of more than `pixels`=4 each way, got samples of shape "
-            "(4, 28, 1). Use a smaller shift: nothing of them would be left.",
+            "(4, 28, 1). Use a smaller shift, which keeps part of every image.",
         ),
         (
             fnet.random_shift(1),

@@ -1,8 +1,8 @@
-"""Activations: element-wise functions of `jax.nn`, each a layer as it is.
+"""Activations: functions from `jax.nn` that serve directly as layers.
 
-They take and return arrays of any shape and keep a floating dtype. Each is a plain module-level
-function, so that a model that holds it hashes, compares and pickles by value; to set a parameter
-write `functools.partial(fnet.leaky_relu, negative_slope=0.2)`.
+They accept any shape and preserve floating dtypes; all but `glu` preserve the shape. Each is a
+plain module-level function, so a model that contains it hashes, compares and pickles by value. Set
+a parameter with `functools.partial(fnet.leaky_relu, negative_slope=0.2)`.
 """
 
 import jax
@@ -13,7 +13,7 @@ from ..core.errors import LayerValueError
 
 
 def relu(x: jax.Array) -> jax.Array:
-    """Rectified linear unit, max(x, 0); its derivative at 0 is 0.
+    """Rectified linear unit, max(x, 0), with derivative 0 at 0.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -39,7 +39,7 @@ def relu6(x: jax.Array) -> jax.Array:
 
 
 def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
-    """Leaky rectified linear unit, x for x >= 0 and negative_slope x below.
+    """Leaky rectified linear unit, x for x >= 0 and negative_slope x for x < 0.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -52,7 +52,7 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
 
 
 def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """Exponential linear unit, x for x > 0 and alpha (exp(x) - 1) below.
+    """Exponential linear unit, x for x > 0 and alpha (exp(x) - 1) otherwise.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -65,7 +65,7 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
 
 def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """Continuously differentiable ELU, x for x > 0 and alpha (exp(x / alpha) - 1) below.
+    """Continuously differentiable ELU, x for x > 0, alpha (exp(x / alpha) - 1) otherwise.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -91,7 +91,7 @@ def selu(x: jax.Array) -> jax.Array:
 
 
 def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
-    """Gaussian error linear unit, x Phi(x), by the tanh approximation or exactly.
+    """Gaussian error linear unit, x Phi(x), exact or with the tanh approximation.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -182,7 +182,7 @@ def tanh(x: jax.Array) -> jax.Array:
 
 
 def hard_tanh(x: jax.Array) -> jax.Array:
-    """Hyperbolic tangent in three straight pieces, min(max(x, -1), 1).
+    """Piecewise linear approximation of tanh, min(max(x, -1), 1).
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -197,7 +197,7 @@ def hard_tanh(x: jax.Array) -> jax.Array:
 def sigmoid(x: jax.Array) -> jax.Array:
     """Logistic sigmoid, 1 / (1 + exp(-x)).
 
-    With `binary_crossentropy`, training and evaluation take the logits, so nothing saturates.
+    Training and evaluation with `binary_crossentropy` use the logits, so the loss never saturates.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -210,7 +210,7 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
-    """Sigmoid in three straight pieces, relu6(x + 3) / 6.
+    """Piecewise linear approximation of the sigmoid, relu6(x + 3) / 6.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -223,7 +223,7 @@ def hard_sigmoid(x: jax.Array) -> jax.Array:
 
 
 def log_sigmoid(x: jax.Array) -> jax.Array:
-    """Logarithm of the sigmoid, -softplus(-x), exact where the sigmoid underflows.
+    """Logarithm of the sigmoid, -softplus(-x), accurate even where the sigmoid underflows.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -249,7 +249,7 @@ def hard_silu(x: jax.Array) -> jax.Array:
 
 
 def glu(x: jax.Array) -> jax.Array:
-    """Gated linear unit, a sigmoid(b) with a and b the halves of the last axis.
+    """Gated linear unit, a sigmoid(b), where a and b are the halves of the last axis.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -262,15 +262,15 @@ def glu(x: jax.Array) -> jax.Array:
     if not x.ndim or x.shape[-1] % 2:
         raise LayerValueError(
             f"expected an even number of features in the last axis, got shape {x.shape}. "
-            f"Give the layer before twice as many as are to come out."
+            f"Double the units of the layer before."
         )
     return jax.nn.glu(x)
 
 
 def softmax(x: jax.Array) -> jax.Array:
-    """Softmax over the last axis, exp(x_i) / sum_j exp(x_j): positive, and sums to 1.
+    """Softmax over the last axis, exp(x_i) / sum_j exp(x_j).
 
-    With a crossentropy, training and evaluation take the logits, so nothing saturates.
+    Training and evaluation with a crossentropy use the logits, so the loss never saturates.
 
     Example:
         >>> import jax.numpy as jnp, fnet

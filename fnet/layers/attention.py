@@ -13,24 +13,25 @@ from .initializers import Initializer, glorot_uniform, zeros
 
 @dataclass(frozen=True, repr=False)
 class attention(Layer):
-    """Multi-head self-attention, each head softmax(q k^T / sqrt(key_dim)) v of x's projections.
+    """Multi-head self-attention; each head computes softmax(q k^T / sqrt(key_dim)) v.
 
-    q, k and v are three dense layers of `x`, cut into `num_heads` heads of `key_dim` features. The
-    heads, side by side, go through a fourth: `(batch, time, features)` to the same shape. The
-    parameters are those of the four, `query`, `key`, `value` and `output`, with kernels
-    `(features, num_heads key_dim)` and, of the last, `(num_heads key_dim, features)`. The softmax
-    is taken in float32 whatever the dtype, which is kept.
+    Three dense layers project `x` to q, k and v, split into `num_heads` heads of `key_dim` features
+    each. A fourth dense layer projects the concatenated heads back, so `(batch, time, features)`
+    keeps its shape. The parameters of these layers are stored under `query`, `key`, `value` and
+    `output`. The first three kernels have shape `(features, num_heads key_dim)`, the last
+    `(num_heads key_dim, features)`. The softmax is computed in float32; the dtype of `x` is
+    preserved.
 
     Args:
         num_heads: the number of heads.
-        key_dim: the features of each; features / num_heads unless given.
-        causal: whether each time sees only itself and what came before.
+        key_dim: the number of features per head; features / num_heads by default.
+        causal: whether each time step attends only to itself and earlier steps.
         use_bias: whether the dense layers add a bias.
-        kernel_init, bias_init: of the dense layers.
+        kernel_init, bias_init: the initializers of the dense layers.
 
     Raises:
-        ValueError: `num_heads` or `key_dim` below 1; when used, samples that are not
-            `(time, features)`, or features that `num_heads` does not divide, without `key_dim`.
+        ValueError: `num_heads` or `key_dim` is below 1; (from `init`) samples do not have shape
+            `(time, features)`, or `key_dim` is None and `num_heads` does not divide the features.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -59,8 +60,8 @@ class attention(Layer):
     def head_size(self, in_shape: Shape) -> int:
         if len(in_shape) != 2:
             raise LayerValueError(
-                f"expected sequences (time, features), got samples of shape {in_shape}. Ids become "
-                f"vectors in fnet.embedding, images rows of pixels in fnet.reshape."
+                f"expected sequences (time, features), got samples of shape {in_shape}. Embed "
+                f"ids with fnet.embedding; turn images into sequences with fnet.reshape."
             )
         features = in_shape[-1]
         if self.key_dim is None and features % self.num_heads:
@@ -71,7 +72,7 @@ class attention(Layer):
         return self.key_dim or features // self.num_heads
 
     def projections(self, in_shape: Shape) -> dict[str, tuple[dense, Shape]]:
-        """The four dense layers, each with the shape that it takes."""
+        """Return the four dense layers by name, each with its input shape."""
         time, features = in_shape
         width = self.num_heads * self.head_size(in_shape)
 
@@ -107,6 +108,6 @@ class attention(Layer):
             project(name, x).reshape(batch, time, self.num_heads, size)
             for name in ("query", "key", "value")
         ]
-        with jax.numpy_dtype_promotion("standard"):  # it goes to float32 and back by itself
+        with jax.numpy_dtype_promotion("standard"):  # the call casts to float32 and back implicitly
             y = jax.nn.dot_product_attention(*heads, is_causal=self.causal)
         return project("output", y.reshape(batch, time, self.num_heads * size)), state

@@ -1,13 +1,13 @@
-"""The contract of a layer.
+"""The layer interface.
 
-A layer is a pair of pure functions, here the two methods of a frozen dataclass:
+A layer is a pair of pure functions, written as the two methods of a frozen dataclass:
 
     init(key, in_shape)                       -> params, state, out_shape
     apply(params, state, x, key, training)    -> y, state
 
-`params` is what a gradient changes, `state` what a forward pass in training changes (running
-statistics); each is `{}` where there is none. Shapes leave out the batch axis, axis 0 of `x`.
-The dataclass holds only hyperparameters, so a layer hashes, compares and pickles by value.
+Gradients update `params`; the forward pass in training updates `state` (running statistics).
+Either is `{}` if the layer has none. Shapes exclude the batch axis, which is axis 0 of `x`. The
+dataclass holds only hyperparameters, so a layer hashes, compares and pickles by value.
 """
 
 import abc
@@ -25,38 +25,38 @@ from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
 
 Shape = tuple[int, ...]
-Key = jax.Array | None  # None where there is no randomness
+Key = jax.Array | None  # None if nothing is random
 InitResult = tuple[Tree, Tree, Shape]  # params, state, out_shape
 Output = tuple[jax.Array, Tree]  # y, state
 
 
 def abstract(shape: Shape) -> jax.ShapeDtypeStruct:
-    """Floats of this shape, for `jax.eval_shape`."""
+    """Return an abstract float array of this shape, for `jax.eval_shape`."""
     return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
 
 
 @dataclass(frozen=True, repr=False)
 class Layer(abc.ABC):
-    """A layer without parameters and state that keeps the shape: what the others start from."""
+    """Base class of layers; by default without parameters or state, and shape-preserving."""
 
     @property
     def name(self) -> str:
         return type(self).__name__
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
-        """Parameters, state and the shape that comes out."""
+        """Return the parameters, the state and the output shape."""
         return {}, {}, in_shape
 
     @abc.abstractmethod
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        """The layer's output for a batch, and its new state."""
+        """Return the output for a batch and the new state."""
 
     def __repr__(self) -> str:
         shown, by_name = [], False
         for field in fields(self):
             value = getattr(self, field.name)
             if field.default is not MISSING and value == field.default:
-                by_name = True  # the position is lost for those that follow
+                by_name = True  # later fields cannot be positional
                 continue
             plain = callable(value) and not isinstance(value, Partial)
             text = name_of(value) if plain else repr(value)
@@ -66,7 +66,7 @@ class Layer(abc.ABC):
 
 @dataclass(frozen=True, repr=False)
 class Function(Layer):
-    """A plain function `x -> y` of the whole batch, as a layer without parameters."""
+    """A function `x -> y` on batches, wrapped as a layer without parameters."""
 
     function: Callable[[jax.Array], jax.Array]
 
@@ -75,11 +75,11 @@ class Function(Layer):
         return name_of(self.function)
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
-        batch = 2  # not 1: a squeeze would take the batch axis with it
+        batch = 2  # not 1: a squeeze would remove the batch axis
         y = jax.eval_shape(self.function, abstract((batch, *in_shape)))
         if not isinstance(y, jax.ShapeDtypeStruct):
             raise LayerTypeError(
-                f"expected a function that gives an array, got {describe(y)}. Return one array."
+                f"expected a function that returns an array, got {describe(y)}. Return one array."
             )
         if y.shape[:1] != (batch,):
             raise LayerValueError(
@@ -97,7 +97,7 @@ class Function(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Custom(Layer):
-    """A layer from two functions of the user's."""
+    """A layer built from two user functions."""
 
     init_function: Callable[[jax.Array, Shape], tuple[Tree, Shape]]
     apply_function: Callable[[Tree, jax.Array], jax.Array]
@@ -118,17 +118,17 @@ def layer(
     init: Callable[[jax.Array, Shape], tuple[Tree, Shape]],
     apply: Callable[[Tree, jax.Array], jax.Array],
 ) -> Layer:
-    """A layer of your own, from its two functions.
+    """Build a custom layer from two functions.
 
     Args:
-        init: `init(key, in_shape) -> (params, out_shape)`, shapes without the batch axis.
-        apply: `apply(params, x) -> y`, where `x` has the batch axis in front.
+        init: `init(key, in_shape) -> (params, out_shape)`, with shapes excluding the batch axis.
+        apply: `apply(params, x) -> y`, where axis 0 of `x` is the batch axis.
 
     Raises:
         TypeError: an argument is not a function.
 
-    The functions are the layer's value: define them once, at the top of a module, since a lambda
-    built anew is another layer and is compiled again.
+    Layers compare equal if their functions do. Define the functions once at module level; a new
+    lambda makes a new layer, which JAX compiles again.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -144,7 +144,7 @@ def layer(
 
 
 def as_layer(value: Any, argument: str) -> Layer:
-    """`value` as a layer: a layer is one already, a plain function becomes one."""
+    """Return a layer unchanged, and wrap a plain function as a layer."""
     if isinstance(value, Layer):
         return value
     if callable(value) and not isinstance(value, type):
@@ -163,14 +163,14 @@ def as_layer(value: Any, argument: str) -> Layer:
 
 
 def check_names(what: str, tree: Tree, names: tuple[str, ...], fix: str) -> None:
-    """Refuse a tree that does not hold exactly these names."""
+    """Raise unless the keys of `tree` are exactly `names`."""
     if not isinstance(tree, dict) or set(tree) != set(names):
         came = sorted(tree) if isinstance(tree, dict) else describe(tree)
         raise LayerTypeError(f"expected {what} {sorted(names)}, got {came}. {fix}")
 
 
 def set_count(layer: Layer, name: str, fix: str = "") -> None:
-    """Make an int of a hyperparameter that is an integer of at least 1."""
+    """Validate a hyperparameter as an integer of at least 1, and store it as an int."""
     value = getattr(layer, name)
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(
@@ -181,7 +181,7 @@ def set_count(layer: Layer, name: str, fix: str = "") -> None:
 
 
 def set_functions(layer: Layer, *names: str) -> None:
-    """Make values of hyperparameters that are functions."""
+    """Validate hyperparameters as functions, and make them comparable by value."""
     for name in names:
         object.__setattr__(layer, name, by_value(getattr(layer, name), name))
 
@@ -189,7 +189,7 @@ def set_functions(layer: Layer, *names: str) -> None:
 def set_number(
     layer: Layer, name: str, low: float = -math.inf, below: float = math.inf, fix: str = ""
 ) -> None:
-    """Make a float of a hyperparameter that is a number within its range."""
+    """Validate a hyperparameter as a number in [low, below), and store it as a float."""
     value = getattr(layer, name)
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"`{name}` of {layer.name} must be a number, got {describe(value)}. {fix}")

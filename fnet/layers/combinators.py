@@ -1,4 +1,4 @@
-"""Combinators: layers made of layers, whose trees are dicts keyed by the layers' names."""
+"""Combinators: layers made of layers, with parameters keyed by layer name."""
 
 import abc
 from collections import Counter
@@ -15,14 +15,14 @@ from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
 from .base import InitResult, Key, Layer, Output, Shape, abstract, as_layer
 
-Calls = Sequence[Callable[[Any], Any]]  # one a layer: x -> y, or in_shape -> out_shape
+Calls = Sequence[Callable[[Any], Any]]  # one per layer: x -> y, or in_shape -> out_shape
 
 
 @dataclass(frozen=True, repr=False, init=False)
 class Combinator(Layer):
-    """Layers, each under a name of its own: `dense`, `dense_1`, ..., numbered as Keras does.
+    """A layer made of layers with unique names, numbered as in Keras: `dense`, `dense_1`, ...
 
-    A subclass says how they are connected, once for arrays and once for shapes.
+    Subclasses define how the layers connect, for arrays and for shapes.
     """
 
     layers: tuple[Layer, ...]
@@ -84,7 +84,7 @@ class Combinator(Layer):
 
 
 def check_known(what: str, tree: Tree, names: list[str]) -> None:
-    """Refuse the tree of another model; what is missing, the layer that misses it refuses."""
+    """Raise if `tree` has other keys than `names`; each layer reports its own missing entries."""
     unknown = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
     if unknown:
         raise LayerTypeError(
@@ -100,13 +100,13 @@ def chain(calls: Calls, x: Any) -> Any:
 
 
 class sequential(Combinator):
-    """Layers one after the other, y = f_n(... f_2(f_1(x))).
+    """Apply layers in sequence, y = f_n(... f_2(f_1(x))).
 
     Args:
-        layers: layers, or plain functions `x -> y` of the whole batch.
+        layers: layers, or plain functions `x -> y` on batches.
 
     Raises:
-        TypeError: an argument is not a layer, named by its position.
+        TypeError: an argument is not a layer; the message gives its position.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -127,14 +127,14 @@ class sequential(Combinator):
 
 
 class residual(Combinator):
-    """Layers one after the other with a skip connection, y = x + f(x).
+    """Apply layers in sequence and add the input, y = x + f(x).
 
     Args:
         layers: as for `sequential`; together they must keep the shape.
 
     Raises:
         TypeError: an argument is not a layer.
-        ValueError: when used, layers that change the shape.
+        ValueError: (from `init`) the layers change the shape.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -159,27 +159,27 @@ def check_kept(in_shape: Shape, out_shape: Shape) -> None:
     if in_shape != out_shape:
         raise LayerValueError(
             f"expected layers that keep the shape {in_shape}, got {out_shape}. "
-            f"End them with dense({in_shape[-1] if in_shape else 1}), or leave out the skip."
+            f"End them with dense({in_shape[-1] if in_shape else 1}), or use fnet.sequential."
         )
 
 
 def concatenate(outputs: Sequence[jax.Array]) -> jax.Array:
-    """The outputs side by side along the last axis."""
+    """Concatenate along the last axis."""
     return jnp.concatenate(outputs, axis=-1)
 
 
 @dataclass(frozen=True, repr=False, init=False)
 class parallel(Combinator):
-    """Layers side by side on the same input, y = merge([f_1(x), ..., f_n(x)]).
+    """Apply layers to the same input and merge their outputs, y = merge([f_1(x), ..., f_n(x)]).
 
     Args:
         layers: as for `sequential`.
-        merge: a function of the list of outputs; concatenation along the last axis unless given
-            (`sum` adds them).
+        merge: a function of the list of outputs, such as `sum`; by default it concatenates them
+            along the last axis.
 
     Raises:
         TypeError: an argument is not a layer.
-        ValueError: no layers; when used, outputs that do not merge.
+        ValueError: there are no layers; (from `init`) the outputs cannot be merged.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -192,7 +192,7 @@ class parallel(Combinator):
 
     def __init__(self, *layers: Any, merge: Callable[..., jax.Array] = concatenate):
         if not layers:
-            raise ValueError("`layers` of parallel must be at least one, got none. Pass some.")
+            raise ValueError("`layers` of parallel must be at least one, got none. Pass a layer.")
         super().__init__(*layers)
         object.__setattr__(self, "merge", by_value(merge, "merge"))
 

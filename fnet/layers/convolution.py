@@ -1,4 +1,4 @@
-"""Convolution over one, two or three axes."""
+"""Convolution over one, two or three spatial axes."""
 
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -31,7 +31,7 @@ def convolve(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> ja
 
 
 def convolve_by_product(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
-    """The same as a product of matrices, the kernel and all that it meets side by side."""
+    """Compute `convolve` as one matrix product of the gathered windows and the kernel."""
     batch, channels, spatial = x.shape[0], x.shape[-1], len(window.size)
     x = jnp.pad(x, [(0, 0), *window.pads, (0, 0)])
     met = []
@@ -57,10 +57,11 @@ def convolve_by_product(x: jax.Array, kernel: jax.Array, window: Window, groups:
 def loop_convolve(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
     """`convolve` with derivatives through `convolve_by_product`.
 
-    Steps run in loops, and XLA has no fast convolution for a CPU in a loop but the plain one, in
-    which the derivatives of a convolution are none (https://github.com/jax-ml/jax/issues/12868).
-    For 128 images of (14, 14, 16), 32 filters and a window of (3, 3) the two took 1,600 ms a step
-    on 2 cores, and take 45 as products.
+    Training steps run in loops. Inside a loop on a CPU, XLA has a fast path only for plain
+    convolutions, and the derivatives of a convolution are not of that form
+    (https://github.com/jax-ml/jax/issues/12868). For 128 images of (14, 14, 16), 32 filters and a
+    (3, 3) window on 2 cores, the derivatives took 1,600 ms per step as convolutions and take 45 ms
+    as products.
     """
     return convolve(x, kernel, window, groups)
 
@@ -80,30 +81,33 @@ def loop_convolve_jvp(
 
 @dataclass(frozen=True, repr=False)
 class conv(Layer):
-    """A convolution, y[i] = sum over k of x[strides i + dilation k] kernel[k] + bias.
+    """Convolution, y[i] = sum over k of x[strides i + dilation k] kernel[k] + bias.
 
-    The shape of a sample says over how many axes i and k run: sequences `(length, channels)`,
-    images `(height, width, channels)`, volumes `(depth, height, width, channels)`. At each place
-    stand vectors of channels, multiplied with a matrix; `filters` take their place. The kernel is
-    `(*kernel_size, channels / groups, filters)` and is not mirrored, the bias `(filters,)`; an
-    integer `x` is taken in the kernel's dtype.
+    The shape of a sample determines the number of spatial axes: sequences are `(length, channels)`,
+    images `(height, width, channels)` and volumes `(depth, height, width, channels)`. The indices
+    i and k run over the spatial axes; each product contracts the channels, so the output has
+    `filters` channels. The kernel has shape `(*kernel_size, channels / groups, filters)` and is not
+    flipped; the bias has shape `(filters,)`. Integer inputs are cast to the kernel's dtype.
 
     Args:
-        filters: the number of outputs at each place.
-        kernel_size: how far the kernel reaches, for all axes or one an axis.
-        strides: how far it moves from one output to the next, likewise.
-        padding: 'valid' takes windows within the input only, (n - reach) // strides + 1 of them;
-            'same' adds zeros evenly around (one more at the end), for ceil(n / strides).
-        dilation: how far apart the entries under the kernel lie: reach = dilation (k - 1) + 1.
-        groups: channels and filters are cut into so many groups that do not see each other; with
-            as many as there are channels it is a depthwise convolution.
+        filters: the number of output channels.
+        kernel_size: the size of the kernel, one integer for all spatial axes or one per axis.
+        strides: the step between outputs, likewise.
+        padding: 'valid' uses only windows inside the input, which gives
+            (n - reach) // strides + 1 outputs; 'same' pads both sides with zeros (an odd one goes
+            to the end), which gives ceil(n / strides) outputs.
+        dilation: the spacing of the kernel entries, likewise; reach = dilation (k - 1) + 1.
+        groups: the number of groups of channels and filters that are convolved independently; as
+            many groups as channels make a depthwise convolution.
         use_bias: whether to add the bias.
-        kernel_init, bias_init: `initializer(key, shape) -> array`, see `fnet.initializers`.
+        kernel_init, bias_init: initializers, `initializer(key, shape) -> array`; see
+            `fnet.initializers`.
 
     Raises:
-        ValueError: sizes below 1, an unknown `padding`, `filters` that `groups` does not divide;
-            later, channels that `groups` does not divide, samples of another rank, a kernel that
-            reaches beyond its input under padding='valid', channels that do not match the kernel.
+        ValueError: a size is below 1, `padding` is unknown, or `groups` does not divide `filters`;
+            (from `init`) samples have the wrong rank, `groups` does not divide the channels, or
+            the kernel is larger than the input with padding='valid'; (from `apply`) the channels
+            do not match the kernel.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -114,7 +118,7 @@ class conv(Layer):
         >>> fnet.apply(net, params, jnp.ones((5, 28, 28))).shape
         (5, 28, 28, 32)
 
-    Images `(28, 28)` without channels are sequences to it: give them the axis, as here.
+    Images `(28, 28)` without channels count as sequences: add a channel axis, as above.
 
     Source: LeCun et al. 1989, Backpropagation Applied to Handwritten Zip Code Recognition;
     dilation: Yu and Koltun 2016, Multi-Scale Context Aggregation by Dilated Convolutions; groups:
@@ -134,7 +138,7 @@ class conv(Layer):
 
     def __post_init__(self) -> None:
         set_count(self, "filters", "Pass the number of outputs, such as conv(32, 3).")
-        set_count(self, "groups", "Leave it out for a convolution in which all channels meet.")
+        set_count(self, "groups", "Omit it to convolve all channels together.")
         set_window(self, "kernel_size", "strides", "dilation")
         set_functions(self, "kernel_init", "bias_init")
         if self.filters % self.groups:

@@ -1,4 +1,4 @@
-"""Embedding: a vector for each word, letter or other integer."""
+"""Embedding of integer ids, such as words or letters, as vectors."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -15,24 +15,25 @@ from .initializers import Initializer, symmetric_uniform
 
 @dataclass(frozen=True, repr=False)
 class embedding(Layer):
-    """A vector for each id, y = embeddings[x].
+    """Map each id to a vector, y = embeddings[x].
 
-    Takes ids `(batch, ...)` in [0, input_dim) and gives `(batch, ..., output_dim)` in the dtype of
-    the embeddings, which are `(input_dim, output_dim)`. Ids are integers; floats are taken where
-    they are whole numbers, as Keras does.
+    Maps ids `(batch, ...)` in [0, input_dim) to `(batch, ..., output_dim)`, in the dtype of the
+    embeddings, which have shape `(input_dim, output_dim)`. Ids are integers; as in Keras, floats
+    that are whole numbers also work.
 
-    Ids out of range are refused where their values are known. A compiled program knows shapes
-    alone: there they give NaN, never another id's vector. So the loss is not finite, and `fit`
-    stops with this refusal as its reason.
+    Outside of `jax.jit`, an id out of range raises an error. Inside, values are unknown, and such
+    an id gives NaN, never the vector of another id. The loss is then not finite, and `fit` stops
+    and reports this error as the reason.
 
     Args:
-        input_dim: how many ids there are.
+        input_dim: the number of ids.
         output_dim: the length of the vectors.
-        embeddings_init: `initializer(key, shape) -> array`; uniform on [-0.05, 0.05) unless given.
+        embeddings_init: an initializer, `initializer(key, shape) -> array`; uniform on
+            [-0.05, 0.05) by default.
 
     Raises:
-        ValueError: `input_dim` or `output_dim` below 1; when used, ids out of range, or the
-            embeddings of another layer.
+        ValueError: `input_dim` or `output_dim` is below 1; (from `apply`) ids are out of range, or
+            the embeddings have the wrong shape.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -52,7 +53,7 @@ class embedding(Layer):
     embeddings_init: Initializer = symmetric_uniform
 
     def __post_init__(self) -> None:
-        set_count(self, "input_dim", "It is the number of ids: the largest and one more.")
+        set_count(self, "input_dim", "It is the number of ids: the largest id plus one.")
         set_count(self, "output_dim", "Pass the length of the vectors: embedding(1000, 64).")
         set_functions(self, "embeddings_init")
 
@@ -69,8 +70,8 @@ class embedding(Layer):
             )
         if not isinstance(x, jax.core.Tracer):
             self.check_ids(np.asarray(x))
-        # A negative id becomes a huge one, and so is out of range too instead of counted from
-        # the end.
+        # As an unsigned integer, a negative id is huge and so out of range; otherwise it would
+        # count from the end.
         ids = x.astype(jnp.int32).astype(jnp.uint32)
         return jnp.take(embeddings, ids, axis=0, mode="fill", fill_value=jnp.nan), state
 
@@ -81,10 +82,10 @@ class embedding(Layer):
         if not (0 <= low and high < self.input_dim):
             raise LayerValueError(
                 f"expected ids in [0, {self.input_dim}), got {low} to {high}. Raise `input_dim`, "
-                f"or give what is unknown an id of its own."
+                f"or map unknown items to a reserved id."
             )
         if (ids != np.floor(ids)).any():
             raise LayerValueError(
-                f"expected whole numbers as ids, got {ids.dtype} with fractions. Numbers that are "
-                f"no ids are for fnet.dense."
+                f"expected whole numbers as ids, got {ids.dtype} with fractions. For numbers "
+                f"that are not ids use fnet.dense."
             )

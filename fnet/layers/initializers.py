@@ -1,8 +1,8 @@
-"""Initialisers of kernels and biases: `initializer(key, shape) -> array`.
+"""Initializers of kernels and biases: `initializer(key, shape) -> array`.
 
-Those of `jax.nn.initializers` with their defaults, as module-level functions, so that a layer that
-holds one hashes, compares and pickles by value. `fan_in` and `fan_out` are the last two axes, times
-the size of those before them, which a convolution has.
+Most wrap `jax.nn.initializers` with the default arguments. They are module-level functions, so a
+layer that holds one hashes, compares and pickles by value. `fan_in` and `fan_out` are the lengths
+of the last two axes, times the product of any axes before them, as in convolution kernels.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ Initializer = Callable[[jax.Array, Shape], jax.Array]
 
 
 def zeros(key: jax.Array, shape: Shape) -> jax.Array:
-    """All zeros."""
+    """Zeros."""
     return jnp.zeros(shape)
 
 
 def ones(key: jax.Array, shape: Shape) -> jax.Array:
-    """All ones."""
+    """Ones."""
     return jnp.ones(shape)
 
 
@@ -31,7 +31,7 @@ def glorot_uniform(key: jax.Array, shape: Shape) -> jax.Array:
 
 
 def glorot_normal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Truncated normal of variance 2 / (fan_in + fan_out). Glorot and Bengio 2010, eq. 12."""
+    """Truncated normal with variance 2 / (fan_in + fan_out). Glorot and Bengio 2010, eq. 12."""
     return initializers.glorot_normal()(key, shape)
 
 
@@ -41,7 +41,7 @@ def he_uniform(key: jax.Array, shape: Shape) -> jax.Array:
 
 
 def he_normal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Truncated normal of variance 2 / fan_in. He et al. 2015, eq. 10."""
+    """Truncated normal with variance 2 / fan_in. He et al. 2015, eq. 10."""
     return initializers.he_normal()(key, shape)
 
 
@@ -51,7 +51,7 @@ def lecun_uniform(key: jax.Array, shape: Shape) -> jax.Array:
 
 
 def lecun_normal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Truncated normal of variance 1 / fan_in. LeCun et al. 1998, Efficient BackProp."""
+    """Truncated normal with variance 1 / fan_in. LeCun et al. 1998, Efficient BackProp."""
     return initializers.lecun_normal()(key, shape)
 
 
@@ -61,7 +61,7 @@ def orthogonal(key: jax.Array, shape: Shape) -> jax.Array:
 
 
 def normal(key: jax.Array, shape: Shape, stddev: float = 0.01) -> jax.Array:
-    """Normal of mean 0 and the given standard deviation."""
+    """Normal with mean 0 and standard deviation `stddev`."""
     return initializers.normal(stddev)(key, shape)
 
 
@@ -71,10 +71,10 @@ def uniform(key: jax.Array, shape: Shape, scale: float = 0.01) -> jax.Array:
 
 
 def symmetric_uniform(key: jax.Array, shape: Shape, scale: float = 0.05) -> jax.Array:
-    """Uniform on [-scale, scale), which is what Keras calls uniform."""
+    """Uniform on [-scale, scale), the uniform initializer of Keras."""
     return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
 
 
 def truncated_normal(key: jax.Array, shape: Shape, stddev: float = 0.01) -> jax.Array:
-    """Normal of mean 0 and the given standard deviation, redrawn beyond two of them."""
+    """Normal with mean 0 and standard deviation `stddev`, truncated at two standard deviations."""
     return initializers.truncated_normal(stddev)(key, shape)

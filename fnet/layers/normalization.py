@@ -1,4 +1,4 @@
-"""Normalization: over the batch with running statistics, or over each sample's own features."""
+"""Normalization over the batch, with running statistics, or within each sample."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -17,13 +17,13 @@ from .dense import REBUILD, along_last, features
 def normalize(
     x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float, params: Tree
 ) -> jax.Array:
-    """scale (x - mean) / sqrt(variance + epsilon) + bias, the parameters along the last axis."""
+    """scale (x - mean) / sqrt(variance + epsilon) + bias, with parameters along the last axis."""
     scale, bias = along_last(params["scale"], x), along_last(params["bias"], x)
     return (x - mean) * lax.rsqrt(variance + epsilon) * scale + bias
 
 
 def check_vectors(what: str, tree: Tree, names: tuple[str, ...], fix: str, x: jax.Array) -> None:
-    """Refuse a tree that does not hold one number a feature of `x` under each name."""
+    """Raise unless `tree` holds one number per feature of `x` under each name."""
     check_names(what, tree, names, fix)
     for name in names:
         if x.shape[-1:] != tree[name].shape:
@@ -34,7 +34,7 @@ def check_vectors(what: str, tree: Tree, names: tuple[str, ...], fix: str, x: ja
 
 
 def wide(x: jax.Array) -> jax.Array:
-    """At least float32: the square of a float16 above 256 is infinite."""
+    """Cast to at least float32: the square of a float16 above 256 overflows."""
     return floating(x).astype(jnp.float32) if x.dtype.itemsize < 4 else floating(x)
 
 
@@ -44,7 +44,7 @@ def scale_and_bias(in_shape: Shape) -> Tree:
 
 
 def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance over `axes`, which stay with length 1."""
+    """Return the mean and the biased variance over `axes`, which keep length 1."""
     mean = x.mean(axes, keepdims=True)
     return mean, jnp.square(x - mean).mean(axes, keepdims=True)
 
@@ -53,19 +53,19 @@ def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
 class batch_norm(Layer):
     """Batch normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
 
-    In training, mean and variance are those of the batch, over all axes but the last, and the
-    running statistics move as running = momentum running + (1 - momentum) batch (the biased
-    variance, as Keras has it). At inference the running statistics take their place. They are the
-    model's state: make it with `fnet.init_state` and pass it to `fnet.apply` as `state`.
+    In training, the mean and the variance are those of the batch, over all axes but the last. They
+    also update the running statistics, running = momentum running + (1 - momentum) batch, with the
+    biased variance, as in Keras. Inference uses the running statistics. They are the model's state:
+    create it with `fnet.init_state` and pass it to `fnet.apply` as `state`.
 
     Args:
-        momentum: how slowly the running statistics move, in [0, 1).
-        epsilon: added to the variance, inside the root.
+        momentum: the decay of the running statistics, in [0, 1); larger values change slower.
+        epsilon: a number added to the variance for stability, at least 0.
 
     Raises:
-        ValueError: `momentum` outside [0, 1) or a negative `epsilon`; when used, features that do
-            not match the parameters.
-        TypeError: when used, a call without the running statistics.
+        ValueError: `momentum` is outside [0, 1) or `epsilon` is negative; (from `apply`) the
+            features do not match the parameters.
+        TypeError: (from `apply`) the running statistics are missing.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -105,7 +105,7 @@ class batch_norm(Layer):
         if x.ndim < 2:
             raise LayerValueError(
                 f"expected a batch in training, (batch, ..., features), got shape {x.shape}. "
-                f"Statistics of one sample are of no use: do not vmap over samples."
+                f"The statistics need a batch: do not vmap over samples."
             )
         mean, variance = moments(x, range(x.ndim - 1))
         state = {
@@ -123,13 +123,13 @@ class batch_norm(Layer):
 class layer_norm(Layer):
     """Layer normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
 
-    Mean and variance are each sample's own, over the last axis, so training and inference agree.
+    The mean and the variance are taken over the last axis, so training and inference agree.
 
     Args:
-        epsilon: added to the variance, inside the root.
+        epsilon: a number added to the variance for stability, at least 0.
 
     Raises:
-        ValueError: a negative `epsilon`; when used, features that do not match the parameters.
+        ValueError: `epsilon` is negative; (from `apply`) the features do not match the parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -160,18 +160,18 @@ class layer_norm(Layer):
 class group_norm(Layer):
     """Group normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
 
-    The channels, the last axis, are cut into groups. Mean and variance are those of a sample's
-    group, over its channels and all spatial axes, so training and inference agree. Takes
-    `(batch, ..., channels)`; scale and bias are `(channels,)`. One group is the norm of a whole
-    sample, as many as channels is instance normalization.
+    The channels of an input `(batch, ..., channels)` are split into groups. The mean and the
+    variance are taken within each sample, over the channels of a group and all spatial axes, so
+    training and inference agree. Scale and bias have shape `(channels,)`. One group normalizes a
+    whole sample; as many groups as channels give instance normalization.
 
     Args:
-        groups: how many groups the channels are cut into.
-        epsilon: added to the variance, inside the root.
+        groups: the number of groups.
+        epsilon: a number added to the variance for stability, at least 0.
 
     Raises:
-        ValueError: `groups` below 1 or a negative `epsilon`; when used, channels that `groups` does
-            not divide or that do not match the parameters.
+        ValueError: `groups` is below 1 or `epsilon` is negative; (from `init`) `groups` does not
+            divide the channels; (from `apply`) the channels do not match the parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -188,7 +188,7 @@ class group_norm(Layer):
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        set_count(self, "groups", "One group is the norm of a whole sample.")
+        set_count(self, "groups", "One group normalizes a whole sample.")
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
@@ -205,7 +205,7 @@ class group_norm(Layer):
         grouped = self.groups, shape[-1] // self.groups
         x = wide(x).reshape(*shape[:-1], *grouped)
         params = {name: vector.reshape(grouped) for name, vector in params.items()}
-        axes = (*range(1, x.ndim - 2), x.ndim - 1)  # all but those of the batch and the groups
+        axes = (*range(1, x.ndim - 2), x.ndim - 1)  # all but the batch and the groups
         y = normalize(x, *moments(x, axes), self.epsilon, params)
         return y.reshape(shape).astype(dtype), state
 
@@ -215,10 +215,10 @@ class rms_norm(Layer):
     """Root mean square normalization, y = scale x / sqrt(mean(x^2) + epsilon), on the last axis.
 
     Args:
-        epsilon: added to the mean square, inside the root.
+        epsilon: a number added to the mean square for stability, at least 0.
 
     Raises:
-        ValueError: a negative `epsilon`; when used, features that do not match the parameters.
+        ValueError: `epsilon` is negative; (from `apply`) the features do not match the parameters.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean of each window of a sequence, an image or a volume."""
+"""Maximum and average pooling over the windows of sequences, images and volumes."""
 
 import functools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from .windows import Size, Window, set_window, slide
 
 @dataclass(frozen=True, repr=False)
 class Pooling(Layer):
-    """What the two have in common; `strides` are the window's size unless they are given."""
+    """Base class of pooling layers; `strides` default to the window's size."""
 
     pool_size: Size = 2
     strides: Size | None = None
@@ -37,20 +37,21 @@ class Pooling(Layer):
 
 
 class max_pool(Pooling):
-    """The largest entry of each window, y[i, c] = max over k of x[strides i + k, c].
+    """Maximum of each window, y[i, c] = max over k of x[strides i + k, c].
 
-    Takes sequences `(length, channels)`, images `(height, width, channels)` and volumes, and gives
-    as many spatial axes, made shorter, with the same channels and dtype.
+    Samples are sequences `(length, channels)`, images `(height, width, channels)` or volumes
+    `(depth, height, width, channels)`. Pooling shortens the spatial axes and preserves the channels
+    and the dtype.
 
     Args:
-        pool_size: the size of the window, for all axes or one an axis.
-        strides: how far it moves, likewise; its own size unless given, so that windows tile.
-        padding: 'valid' takes windows within the input only; 'same' lets them hang over the edge,
-            where there is nothing larger.
+        pool_size: the size of the window, one integer for all spatial axes or one per axis.
+        strides: the step between windows, likewise; `pool_size` by default.
+        padding: 'valid' uses only windows inside the input; 'same' also uses windows that
+            extend beyond it and ignores what lies outside.
 
     Raises:
-        ValueError: sizes below 1 or an unknown `padding`; when used, samples of another rank, or a
-            window larger than its input under padding='valid'.
+        ValueError: a size is below 1 or `padding` is unknown; (from `init`) samples have the wrong
+            rank, or the window is larger than the input with padding='valid'.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -69,19 +70,19 @@ class max_pool(Pooling):
 
 
 class avg_pool(Pooling):
-    """The mean of each window, y[i, c] = mean over k of x[strides i + k, c].
+    """Mean of each window, y[i, c] = mean over k of x[strides i + k, c].
 
-    Takes and gives what `max_pool` does, but floats for integers; the mean is taken in float32 at
-    least.
+    Shapes are as in `max_pool`. Integer inputs give floats; the mean is computed in float32 or
+    wider.
 
     Args:
-        pool_size: the size of the window, for all axes or one an axis.
-        strides: how far it moves, likewise; its own size unless given, so that windows tile.
-        padding: 'valid' takes windows within the input only; 'same' lets them hang over the edge,
-            and divides by the number of entries that are really there.
+        pool_size: the size of the window, one integer for all spatial axes or one per axis.
+        strides: the step between windows, likewise; `pool_size` by default.
+        padding: 'valid' uses only windows inside the input; 'same' also uses windows that
+            extend beyond it and averages only the entries inside.
 
     Raises:
-        ValueError: as `max_pool`.
+        ValueError: as for `max_pool`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -103,14 +104,14 @@ class avg_pool(Pooling):
 def reduced(
     x: jax.Array, start: np.ndarray, function: Callable[..., jax.Array], window: Window
 ) -> jax.Array:
-    """Each window of `x` reduced by `function`; `start` is what stands beyond the edge."""
+    """Reduce each window of `x` with `function`; `start` pads the edges."""
     sizes, strides = (1, *window.size, 1), (1, *window.strides, 1)
     pads = ((0, 0), *window.pads, (0, 0))
     return lax.reduce_window(x, start, function, sizes, strides, pads)
 
 
 def entries(window: Window, spatial: Shape) -> np.ndarray:
-    """How many entries of the input each window holds, `(1, *out_shape, 1)`."""
+    """Count the entries of the input in each window, with shape `(1, *out_shape, 1)`."""
     counts = []
     for n, size, stride, pad, out in zip(
         spatial, window.size, window.strides, window.pads, window.out_shape, strict=True
@@ -121,10 +122,10 @@ def entries(window: Window, spatial: Shape) -> np.ndarray:
 
 
 def global_avg_pool(x: jax.Array) -> jax.Array:
-    """The mean over all spatial axes: `(batch, ..., channels)` to `(batch, channels)`.
+    """Mean over all spatial axes, from `(batch, ..., channels)` to `(batch, channels)`.
 
     Raises:
-        ValueError: samples without a spatial axis.
+        ValueError: samples have no spatial axis.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -135,7 +136,7 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
     """
     if x.ndim < 3:
         raise LayerValueError(
-            f"expected samples with spatial axes before that of channels, got samples of shape "
+            f"expected samples with spatial axes before the channels, got samples of shape "
             f"{x.shape[1:]}. Pool before you flatten."
         )
     return x.mean(range(1, x.ndim - 1))

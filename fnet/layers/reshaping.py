@@ -13,7 +13,7 @@ from .base import InitResult, Key, Layer, Output, Shape, set_number
 
 
 def flatten(x: jax.Array) -> jax.Array:
-    """Every sample as one vector: `(batch, a, b, ...)` to `(batch, a b ...)`.
+    """Flatten each sample to a vector, from `(batch, a, b, ...)` to `(batch, a b ...)`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -25,13 +25,13 @@ def flatten(x: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True, repr=False)
 class reshape(Layer):
-    """Every sample in another shape of the same size, row by row.
+    """Reshape each sample, in row-major order.
 
     Args:
-        shape: the new shape without the batch axis; one entry may be -1.
+        shape: the new shape, excluding the batch axis; one entry may be -1, which is inferred.
 
     Raises:
-        ValueError: `shape` is not a shape; when used, the input has another number of entries.
+        ValueError: `shape` is not a tuple of integers; (from `init`) the sizes differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -60,7 +60,7 @@ class reshape(Layer):
         if math.prod(out_shape) != size or self.shape.count(-1) > 1:
             raise LayerValueError(
                 f"expected samples that fit into {self.shape}, got shape {in_shape} with {size} "
-                f"entries. Give a shape of as many, with one -1 at most."
+                f"entries. Pass a shape of the same size, with at most one -1."
             )
         return out_shape
 
@@ -73,16 +73,17 @@ class reshape(Layer):
 
 @dataclass(frozen=True, repr=False)
 class rescale(Layer):
-    """A fixed linear map, y = scale x + offset; integers become floats.
+    """Rescale the input, y = scale x + offset; integers become floats.
 
-    It lets a model take images as bytes: they stay bytes in memory, a batch at a time is rescaled.
+    It lets a model accept images as bytes, so that only one batch at a time is held as floats.
 
     Args:
         scale, offset: numbers, such as `rescale(1 / 255)` for [0, 1] or
             `rescale(1 / 127.5, offset=-1)` for [-1, 1].
 
     Raises:
-        ValueError, TypeError: `scale` or `offset` is not a finite number.
+        TypeError: `scale` or `offset` is not a number.
+        ValueError: `scale` or `offset` is not finite.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -96,7 +97,7 @@ class rescale(Layer):
 
     def __post_init__(self) -> None:
         for name in ("scale", "offset"):
-            set_number(self, name, fix="For an array of them write a function x -> y.")
+            set_number(self, name, fix="To scale by an array, pass a function x -> y.")
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         return floating(x) * self.scale + self.offset, state

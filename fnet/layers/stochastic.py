@@ -1,4 +1,4 @@
-"""Random layers: dropout and augmentation, active in training only."""
+"""Dropout and augmentation: layers that are random in training and the identity at inference."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,18 @@ from .base import InitResult, Key, Layer, Output, Shape, set_count, set_number
 
 @dataclass(frozen=True, repr=False)
 class random_shift(Layer):
-    """Moves each image in training by whole pixels, y[i, j] = x[i + a, j + b], or 0 beyond it.
+    """Shift each image by a random offset in training, y[i, j] = x[i + a, j + b], or 0 outside.
 
-    `a` and `b` are drawn for each image, evenly from -pixels to pixels. Takes `(height, width)` or
-    `(height, width, channels)` and keeps shape and dtype; at inference it is the identity.
+    For each image, `a` and `b` are uniform integers from -pixels to pixels. Images have shape
+    `(height, width)` or `(height, width, channels)`; shape and dtype are preserved. At inference
+    the layer is the identity.
 
     Args:
-        pixels: how far at most, down, up, left and right.
+        pixels: the largest shift in each direction.
 
     Raises:
-        ValueError: `pixels` below 1; when used, samples that are not images or no larger than the
-            shift, and training without a key.
+        ValueError: `pixels` is below 1; (from `init`) samples are not images, or not larger than
+            `pixels`; (from `forward`) `key` is None.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -42,18 +43,18 @@ class random_shift(Layer):
     pixels: int
 
     def __post_init__(self) -> None:
-        set_count(self, "pixels", "Leave the layer out for images that stay where they are.")
+        set_count(self, "pixels", "To leave images in place, omit the layer.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         if len(in_shape) not in (2, 3):
             raise LayerValueError(
                 f"expected images (height, width) or (height, width, channels), got samples of "
-                f"shape {in_shape}. Put the layer before what flattens them."
+                f"shape {in_shape}. Put the layer before any fnet.flatten."
             )
         if self.pixels >= min(in_shape[:2]):
             raise LayerValueError(
                 f"expected images of more than `pixels`={self.pixels} each way, got samples of "
-                f"shape {in_shape}. Use a smaller shift: nothing of them would be left."
+                f"shape {in_shape}. Use a smaller shift, which keeps part of every image."
             )
         return {}, {}, in_shape
 
@@ -73,15 +74,15 @@ class random_shift(Layer):
 
 @dataclass(frozen=True, repr=False)
 class random_noise(Layer):
-    """Adds normal noise in training, y = x + stddev n with n ~ N(0, 1) for each entry.
+    """Add normal noise in training, y = x + stddev n with n ~ N(0, 1) for each entry.
 
-    Takes any shape and keeps it; integers become floats. At inference it is the identity.
+    Any shape is accepted and preserved; integers become floats. At inference, nothing is added.
 
     Args:
-        stddev: the standard deviation of the noise, at least 0, in the units of `x`.
+        stddev: the standard deviation of the noise, at least 0.
 
     Raises:
-        ValueError: a negative `stddev`; when used, training without a key.
+        ValueError: `stddev` is negative; (from `forward`) `key` is None.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -108,7 +109,7 @@ class random_noise(Layer):
 
 
 def training_key(key: Key) -> jax.Array:
-    """The key, which a layer that is random in training cannot do without."""
+    """Return the key; raise if it is None."""
     if key is None:
         raise LayerValueError(
             "expected a random key in training, got key=None. "
@@ -119,13 +120,15 @@ def training_key(key: Key) -> jax.Array:
 
 @dataclass(frozen=True, repr=False)
 class dropout(Layer):
-    """Drops a fraction of the entries in training, y = x mask / (1 - rate); else the identity.
+    """Zero a random fraction of the entries in training, y = x mask / (1 - rate).
+
+    At inference the layer is the identity.
 
     Args:
-        rate: the fraction dropped, in [0, 1).
+        rate: the expected fraction of dropped entries, in [0, 1).
 
     Raises:
-        ValueError: `rate` outside [0, 1); when used, training without a key.
+        ValueError: `rate` is outside [0, 1); (from `forward`) `key` is None.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -142,7 +145,7 @@ class dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        set_number(self, "rate", 0, 1, "It is the fraction dropped: dropout(0.2) keeps 4 of 5.")
+        set_number(self, "rate", 0, 1, "It is the fraction dropped: dropout(0.2) keeps 80 %.")
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         if not training or self.rate == 0:

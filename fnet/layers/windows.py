@@ -1,4 +1,4 @@
-"""Windows that slide over the spatial axes of sequences, images and volumes, channels last."""
+"""Sliding windows over the spatial axes of channels-last sequences, images and volumes."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ from jax import lax
 from ..core.errors import LayerValueError
 from .base import Layer, Shape
 
-Size = int | Shape  # one for all axes, or one an axis
-Pads = tuple[tuple[int, int], ...]  # what is added before and after each axis
+Size = int | Shape  # one for all spatial axes, or one per axis
+Pads = tuple[tuple[int, int], ...]  # padding before and after each axis
 
 
 class Window(NamedTuple):
-    """Where a window goes; one entry for each spatial axis."""
+    """The geometry of a sliding window, with one entry per spatial axis."""
 
     size: Shape
     strides: Shape
@@ -23,7 +23,7 @@ class Window(NamedTuple):
 
 
 def set_window(layer: Layer, *names: str) -> None:
-    """Check the sizes of a window and its padding, and make tuples of lists."""
+    """Validate the sizes and the padding of a window; lists become tuples."""
     for name in names:
         value = getattr(layer, name)
         many = isinstance(value, (tuple, list))
@@ -39,8 +39,8 @@ def set_window(layer: Layer, *names: str) -> None:
     padding = getattr(layer, "padding", None)
     if padding not in ("valid", "same"):
         raise ValueError(
-            f"`padding` of {layer.name} must be 'valid' or 'same', got {padding!r}. 'valid' takes "
-            f"whole windows only, 'same' adds zeros around until strides=1 keeps the shape."
+            f"`padding` of {layer.name} must be 'valid' or 'same', got {padding!r}. 'valid' adds "
+            f"no padding, 'same' pads with zeros so that strides=1 keeps the shape."
         )
 
 
@@ -50,7 +50,7 @@ def per_axis(name: str, value: Size, in_shape: Shape) -> Shape:
     if len(value) != len(in_shape) - 1:
         raise LayerValueError(
             f"expected samples of {len(value)} spatial axes and one of channels, as `{name}` is "
-            f"{value}, got shape {in_shape}. Images without channels are given one by "
+            f"{value}, got shape {in_shape}. Add channels to images with "
             f"fnet.reshape((height, width, 1))."
         )
     return value
@@ -59,12 +59,12 @@ def per_axis(name: str, value: Size, in_shape: Shape) -> Shape:
 def slide(
     in_shape: Shape, size: Size, strides: Size, padding: str, dilation: Size = 1, name: str = ""
 ) -> Window:
-    """Where a window goes on samples of this shape; `name` is the argument that gave its size."""
+    """Place a window on samples of this shape; errors call its size `name`."""
     if not 2 <= len(in_shape) <= 4:
         raise LayerValueError(
             f"expected sequences (length, channels), images (height, width, channels) or volumes "
-            f"(depth, height, width, channels), got samples of shape {in_shape}. Give them these "
-            f"axes first: fnet.reshape((28, 28, 1))."
+            f"(depth, height, width, channels), got samples of shape {in_shape}. Add the axes "
+            f"first: fnet.reshape((28, 28, 1))."
         )
     spatial = in_shape[:-1]
     size = per_axis(name, size, in_shape)
@@ -75,7 +75,7 @@ def slide(
         apart = f", {reach} with its dilation," if reach != size else ""
         raise LayerValueError(
             f"expected a `{name}` of at most {spatial}, the spatial axes of the input, got {size}"
-            f"{apart} under padding='valid'. Make it smaller, or use padding='same'."
+            f"{apart} for padding='valid'. Make it smaller, or use padding='same'."
         )
     pads = tuple(
         (int(a), int(b)) for a, b in lax.padtype_to_pads(spatial, reach, strides, padding.upper())

@@ -1,4 +1,4 @@
-"""Layers around layers: scanned stacks and rematerialisation."""
+"""Wrappers for deep stacks: a scan over equal layers, and rematerialisation."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from .dense import REBUILD
 
 @dataclass(frozen=True, repr=False)
 class Wrapped(Layer):
-    """A layer around another, with its name, parameters and state."""
+    """A layer around another layer, with the same name, parameters and state."""
 
     layer: Layer
 
@@ -33,22 +33,22 @@ class Wrapped(Layer):
 
 @dataclass(frozen=True, repr=False)
 class scan_layers(Layer):
-    """A stack of equal layers, y = f_depth(... f_2(f_1(x))), compiled once whatever its depth.
+    """A stack of equal layers, y = f_depth(... f_2(f_1(x))), compiled once for any depth.
 
-    The layers share their form and not their parameters: the tree is that of one layer, with an
-    axis of length `depth` in front of every array, and so is the state. Layer i is made from
-    `jax.random.fold_in(key, i)`.
+    The layers have the same structure but separate parameters. The parameters and the state are
+    those of one layer, with a leading axis of length `depth` added to every array. Layer i is
+    initialised with `jax.random.fold_in(key, i)`.
 
     Args:
-        layer: a layer that keeps the shape and the dtype, such as a `residual`.
-        depth: how many there are.
-        unroll: how many of them one turn of the loop holds: more compile longer and may run
-            faster.
+        layer: a layer that preserves shape and dtype, such as a `residual`.
+        depth: the number of layers.
+        unroll: the number of layers per iteration of the loop; larger values take longer to
+            compile and may run faster.
 
     Raises:
-        TypeError: `layer` is not a layer; when used, one that changes the dtype.
-        ValueError: a `depth` or `unroll` below 1; when used, a layer that changes the shape, or
-            parameters of another depth.
+        TypeError: `layer` is not a layer; (from `apply`) it changes the dtype.
+        ValueError: `depth` or `unroll` is below 1; (from `init`) the layer changes the shape;
+            (from `apply`) the parameters are those of another depth.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -59,8 +59,8 @@ class scan_layers(Layer):
         >>> fnet.apply(net, params, jnp.ones((5, 8))).shape
         (5, 8)
 
-    In reverse a hundred layers keep what each of them computed: `scan_layers(remat(layer), 100)`
-    keeps what goes into each.
+    Differentiation stores the intermediate values of every layer. `scan_layers(remat(layer), 100)`
+    stores only the input of each.
     """
 
     layer: Layer
@@ -71,7 +71,7 @@ class scan_layers(Layer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", as_layer(self.layer, "layer"))
         set_count(self, "depth", "Pass the number of layers: scan_layers(layer, 12).")
-        set_count(self, "unroll", "Leave it out for a loop over single layers.")
+        set_count(self, "unroll", "Omit it to run one layer per iteration.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
         def one(key: jax.Array) -> tuple[Tree, Tree]:
@@ -87,7 +87,7 @@ class scan_layers(Layer):
         for leaf in jax.tree.leaves((params, state)):
             if leaf.shape[:1] != (self.depth,):
                 raise LayerValueError(
-                    f"expected arrays of {self.depth} layers, one an entry of axis 0, got shape "
+                    f"expected arrays of {self.depth} layers, stacked along axis 0, got shape "
                     f"{leaf.shape}. {REBUILD}"
                 )
 
@@ -99,8 +99,8 @@ class scan_layers(Layer):
             check_kept(x.shape[1:], y.shape[1:])
             if x.dtype != y.dtype:
                 raise LayerTypeError(
-                    f"expected a layer that keeps the dtype, got {y.dtype} from {x.dtype}. Give "
-                    f"parameters and input the same."
+                    f"expected a layer that keeps the dtype, got {y.dtype} from {x.dtype}. Use "
+                    f"one dtype for parameters and input."
                 )
             return y, state
 
@@ -110,15 +110,14 @@ class scan_layers(Layer):
 
 @dataclass(frozen=True, repr=False)
 class remat(Wrapped):
-    """The same layer, rematerialised: for its gradient it is computed again, not remembered.
+    """Rematerialise a layer: recompute it for the gradient instead of storing its values.
 
-    It costs one more forward pass and saves the memory of all but the layer's input. It has the
-    layer's name, parameters and state, so it can be put around a layer and taken off again at any
-    time.
+    This costs one more forward pass of the layer and stores only its input. The wrapper has the
+    layer's name, parameters and state, so you can add or remove it at any time.
 
     Args:
-        layer: a layer, best a large part of a model that is one of several, such as each
-            `residual` in a stack. Leave a last activation outside, where its loss can find it.
+        layer: a layer, best one of several large parts of a model, such as each `residual` in a
+            stack. Keep the last activation outside, so that losses can use its logits.
 
     Raises:
         TypeError: `layer` is not a layer.
@@ -146,7 +145,7 @@ class remat(Wrapped):
 
 
 def map_layers(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
-    """The model with every layer in it wrapped; its trees stay the same."""
+    """Wrap every layer of a model; the structure of its parameters stays the same."""
     if not isinstance(net, Combinator):
         return wrap(net)
     twin = copy.copy(net)
