@@ -1,4 +1,4 @@
-"""What one does with a model: initialise it, apply it, summarise it."""
+"""Functions on models: initialisation, inference, training passes and summaries."""
 
 from .model import (
     apply as apply,

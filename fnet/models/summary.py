@@ -1,4 +1,4 @@
-"""The table of a model's layers."""
+"""Tables of a model's layers."""
 
 import copy
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from .model import check_shape, count_params, output_shape, root
 
 
 class Row(NamedTuple):
-    """One layer: its name, output shape, parameters, their bytes, and FLOPs a sample."""
+    """One layer: name, output shape, number of parameters, their bytes, FLOPs per sample."""
 
     name: str
     out_shape: Shape
@@ -25,18 +25,19 @@ class Row(NamedTuple):
 
 
 def summary(net: Layer, in_shape: Shape) -> str:
-    """A table of the model: output shapes, parameters, bytes and FLOPs a sample; computes nothing.
+    """Summarise a model in a table: output shapes, parameters, bytes and FLOPs per sample.
 
-    FLOPs are those XLA counts in the unoptimised program of the forward pass for a batch of one:
-    2 in units + units for a dense layer, none for a reshape, one an element for most functions. A
-    loop counts all of its turns; the layer in a `scan_layers` is shown once, with its own numbers.
+    The model is not run. FLOPs are XLA's count for the unoptimised forward pass of one sample:
+    2 in units + units for a dense layer, none for a reshape, one per element for most functions.
+    Every iteration of a loop counts; the layer inside a `scan_layers` has one row, with the numbers
+    of a single layer.
 
     Args:
         net: a layer, or a plain function `x -> y`.
         in_shape: the shape of one sample, without the batch axis.
 
     Returns:
-        The table as text, a line a layer, those inside a combinator indented.
+        The table as text, one line per layer, with layers inside combinators indented.
 
     Raises:
         TypeError, ValueError: as `init`.
@@ -71,7 +72,7 @@ def summary(net: Layer, in_shape: Shape) -> str:
 
 
 def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
-    """The layer's own row, then those of the layers in it."""
+    """Yield the row of the layer, then the rows of the layers in it."""
     layer = layer.layer if isinstance(layer, remat) else layer
     params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[:2])
     x, straight = abstract((1, *in_shape)), unrolled(layer)
@@ -101,7 +102,7 @@ def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
 
 
 def unrolled(value: Any) -> Any:
-    """A layer whose loops are written out, since XLA counts the body of a loop once."""
+    """Unroll the loops of a layer, since XLA counts the body of a loop only once."""
     if isinstance(value, tuple):
         return tuple(map(unrolled, value))
     if not isinstance(value, Layer):
