@@ -402,7 +402,7 @@ ERRORS = [
         (
             lambda metric=metric: metric(jnp.ones(4, int), COLUMN),
             ValueError,
-            "accuracy: `y_pred` must have a column a class, got shape (4, 1). "
+            "accuracy: `y_pred` must have one column per class, got shape (4, 1). "
             "For a single probability use binary_accuracy.",
         )
         for metric in (fnet.accuracy, fnet.top_k_accuracy(2))
@@ -451,8 +451,8 @@ ERRORS = [
     (
         lambda: fnet.confusion_matrix(INTEGERS, ROWS),
         TypeError,
-        "confusion_matrix: `y_pred` must be integer labels, got dtype float32. Of one-hot labels "
-        "or probabilities take y_pred.argmax(-1).",
+        "confusion_matrix: `y_pred` must be integer labels, got dtype float32. For one-hot labels "
+        "or probabilities use y_pred.argmax(-1).",
     ),
     (
         lambda: fnet.confusion_matrix(INTEGERS, INTEGERS[:3]),

@@ -1,4 +1,4 @@
-"""Losses and metrics: one value a sample."""
+"""Losses and metrics, with one value per sample."""
 
 from .labels import one_hot as one_hot, to_categorical as to_categorical
 from .losses import (

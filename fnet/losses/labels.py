@@ -1,4 +1,4 @@
-"""Labels: one-hot rows, class numbers, and checks against a model's output."""
+"""One-hot encoding and label checks."""
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +6,18 @@ import numpy as np
 
 
 def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
-    """Integer labels as rows of zeros with a one.
+    """Encode integer labels as one-hot vectors.
 
     Args:
-        labels: `(...)`, integers in [0, num_classes).
+        labels: integers in [0, num_classes), of any shape `(...)`.
         num_classes: the length of the new last axis.
 
     Returns:
-        `(..., num_classes)`, float.
+        A float array `(..., num_classes)`.
 
     Raises:
-        TypeError: the labels are not integers.
-        ValueError: labels out of range (where they are known, that is outside of jit).
+        TypeError: `labels` are not integers.
+        ValueError: labels are out of range; not checked under `jax.jit`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -32,14 +32,14 @@ def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
             f"Convert them: labels.astype('int32')."
         )
     check_labels("labels", labels, num_classes)
-    return jax.nn.one_hot(labels.astype(int), num_classes)  # as bytes, class 261 would be 5
+    return jax.nn.one_hot(labels.astype(int), num_classes)  # as a byte, class 261 would wrap to 5
 
 
-to_categorical = one_hot  # its Keras name
+to_categorical = one_hot  # the Keras name
 
 
 def matched(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """`y_true` in the dtype of `y_pred`; `(n,)` against `(n, 1)` would broadcast to `(n, n)`."""
+    """Cast `y_true` to the dtype of `y_pred`; raise if the shapes differ, which would broadcast."""
     if jnp.shape(y_true) != y_pred.shape:
         raise ValueError(
             f"`y_true` must have the shape of `y_pred`, {y_pred.shape}, got {jnp.shape(y_true)}. "
@@ -49,12 +49,12 @@ def matched(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 
 def class_numbers(y_pred: jax.Array) -> jax.Array:
-    """0, 1, ... along the last axis, with the rank of `y_pred`."""
+    """Return 0, 1, ... along the last axis, with the rank of `y_pred`."""
     return jnp.arange(y_pred.shape[-1]).reshape((1,) * (y_pred.ndim - 1) + (-1,))
 
 
 def check_labels(argument: str, labels: jax.Array, num_classes: int) -> None:
-    """Refuse labels outside [0, num_classes), where they are known: JAX itself would not."""
+    """Raise if labels are outside [0, num_classes), which JAX does not check; skip tracers."""
     if isinstance(labels, jax.core.Tracer) or labels.size == 0:
         return
     known = np.asarray(labels)

@@ -1,8 +1,8 @@
-"""Losses: `loss(y_true, y_pred) -> one value a sample`, shape `(batch,)`.
+"""Losses: `loss(y_true, y_pred)` returns one value per sample, `(batch,)`.
 
-Whoever averages says so. Axes between the batch and the classes (time, space) are averaged within
-a sample. The crossentropies take probabilities, or logits with `from_logits=True`; probabilities
-below 1e-7 count as 1e-7, so that a confident mistake costs 16.1 instead of infinity.
+Losses average over the axes of a sample, such as time and space, and leave the mean over the batch
+to the caller. The crossentropies accept probabilities, or logits with `from_logits=True`.
+Probabilities are clipped to at least 1e-7, so a confident mistake costs 16.1 instead of infinity.
 """
 
 import jax
@@ -10,25 +10,25 @@ import jax.numpy as jnp
 
 from .labels import class_numbers, matched
 
-EPSILON = 1e-7  # Keras's; a model trained through fnet.train never meets it, see supervised.py
+EPSILON = 1e-7  # as in Keras; fnet.train uses logits and so never needs it, see objective.py
 
 
 def per_sample(values: jax.Array) -> jax.Array:
-    """The mean over every axis but the batch."""
+    """Average over every axis but the batch."""
     return values.mean(range(1, values.ndim))
 
 
 def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Squared error, mean_j (y_pred_j - y_true_j)^2.
+    """Mean squared error, mean_j (y_pred_j - y_true_j)^2.
 
     Args:
-        y_true, y_pred: `(batch, ...)`, of one shape.
+        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
 
     Returns:
         `(batch,)`.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -41,16 +41,16 @@ def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 
 def mean_absolute_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Absolute error, mean_j |y_pred_j - y_true_j|.
+    """Mean absolute error, mean_j |y_pred_j - y_true_j|.
 
     Args:
-        y_true, y_pred: `(batch, ...)`, of one shape.
+        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
 
     Returns:
         `(batch,)`.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -66,14 +66,14 @@ def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array
     """Huber loss of e = y_pred - y_true, mean_j: e^2 / 2 to delta, delta |e| - delta^2 / 2 beyond.
 
     Args:
-        y_true, y_pred: `(batch, ...)`, of one shape.
-        delta: where the parabola becomes a line, in units of `y`.
+        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
+        delta: the error beyond which the loss is linear.
 
     Returns:
         `(batch,)`.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -90,19 +90,19 @@ def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array
 def binary_crossentropy(
     y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
-    """Crossentropy of yes and no, -mean_j (y log p + (1 - y) log(1 - p)).
+    """Binary crossentropy, -mean_j (y log p + (1 - y) log(1 - p)).
 
     Args:
-        y_true: `(batch, ...)`, 0 or 1 or a probability.
+        y_true: labels 0 or 1, or probabilities, `(batch, ...)`.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
-        label_smoothing: s in [0, 1], which makes of each y (1 - s) y + s / 2.
+        label_smoothing: s in [0, 1], which replaces y by (1 - s) y + s / 2.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: shapes that differ; smoothing outside of [0, 1].
+        ValueError: the shapes differ, or `label_smoothing` is outside [0, 1].
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -129,17 +129,18 @@ def categorical_crossentropy(
     """Crossentropy with one-hot labels, -sum_k y_k log p_k.
 
     Args:
-        y_true: `(batch, ..., classes)`, one-hot or any distribution.
+        y_true: one-hot labels or distributions, `(batch, ..., classes)`.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
-        label_smoothing: s in [0, 1], which makes of each y_k (1 - s) y_k + s / classes; in
-            training `partial(fnet.categorical_crossentropy, label_smoothing=0.1)`.
+        label_smoothing: s in [0, 1], which replaces y_k by (1 - s) y_k + s / classes. In training,
+            pass `partial(fnet.categorical_crossentropy, label_smoothing=0.1)`.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: shapes that differ, integer labels among them; smoothing outside of [0, 1].
+        ValueError: the shapes differ, as with integer labels, or `label_smoothing` is outside
+            [0, 1].
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -167,8 +168,8 @@ def sparse_categorical_crossentropy(
     """Crossentropy with integer labels, -log p_(y_true).
 
     Args:
-        y_true: `(batch, ...)`, integers in [0, classes).
-        y_pred: `(batch, ..., classes)`, probabilities or logits.
+        y_true: integer labels in [0, classes), `(batch, ...)`.
+        y_pred: probabilities or logits, `(batch, ..., classes)`.
         from_logits: whether `y_pred` are logits.
         label_smoothing: as for `categorical_crossentropy`.
 
@@ -176,7 +177,8 @@ def sparse_categorical_crossentropy(
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: labels that are one-hot or of another shape; smoothing outside of [0, 1].
+        ValueError: the labels are one-hot or have another wrong shape, or `label_smoothing` is
+            outside [0, 1].
         TypeError: the labels are not integers.
 
     Example:
@@ -190,7 +192,7 @@ def sparse_categorical_crossentropy(
     y_true = jnp.asarray(y_true)
     if y_true.shape != y_pred.shape[:-1]:
         fix = "For one-hot labels use categorical_crossentropy, or take y_true.argmax(-1)."
-        if y_true.shape == (*y_pred.shape[:-1], 1):  # whose argmax would be 0 throughout
+        if y_true.shape == (*y_pred.shape[:-1], 1):  # argmax would give 0 for every label
             fix = "Drop the last axis: y_true[..., 0]."
         raise ValueError(
             f"sparse_categorical_crossentropy: `y_true` must be integer labels of shape "
@@ -201,8 +203,8 @@ def sparse_categorical_crossentropy(
             f"sparse_categorical_crossentropy: `y_true` must be integer labels, got dtype "
             f"{y_true.dtype}. Convert them: y_true.astype('int32')."
         )
-    # A comparison instead of an index: its gradient is element-wise, where that of an index is a
-    # scatter, and a label out of range cannot read another class.
+    # A comparison instead of indexing: its gradient is element-wise instead of a scatter, and a
+    # label out of range cannot select another class.
     chosen = y_true[..., None].astype(int) == class_numbers(y_pred)
     log_p = log_probs(y_pred, from_logits)
     costs = jnp.where(chosen, -log_p, 0).sum(-1)
@@ -210,18 +212,18 @@ def sparse_categorical_crossentropy(
 
 
 def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False) -> jax.Array:
-    """Divergence of distributions, sum_k y_k log(y_k / p_k), where 0 log 0 = 0.
+    """Kullback-Leibler divergence, sum_k y_k log(y_k / p_k), where 0 log 0 = 0.
 
     Args:
-        y_true: `(batch, ..., classes)`, distributions.
+        y_true: distributions, `(batch, ..., classes)`.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
 
     Returns:
-        `(batch,)`, in nats; the crossentropy less what it is at best.
+        `(batch,)`, in nats: the crossentropy minus the entropy of `y_true`.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -240,7 +242,7 @@ def log_probs(y_pred: jax.Array, from_logits: bool) -> jax.Array:
 
 
 def smoothed(costs: jax.Array, log_p: jax.Array, label_smoothing: float) -> jax.Array:
-    """(1 - s) of the costs of the labels, and s of the mean cost of all classes."""
+    """Mix (1 - s) of the label costs with s of the mean cost over all classes."""
     if not label_smoothing:
         return costs
     return (1 - label_smoothing) * costs - label_smoothing * log_p.mean(-1)
@@ -250,7 +252,7 @@ def check_smoothing(loss: str, label_smoothing: float) -> None:
     if not 0 <= label_smoothing <= 1:
         raise ValueError(
             f"{loss}: `label_smoothing` must be in [0, 1], got {label_smoothing!r}. "
-            f"0.1 gives a tenth of every label to all classes alike."
+            f"0.1 spreads a tenth of each label evenly over all classes."
         )
 
 

@@ -1,4 +1,4 @@
-"""Metrics: `metric(y_true, y_pred) -> one value a sample`, shape `(batch,)`, like losses."""
+"""Metrics: `metric(y_true, y_pred)` returns one value per sample, `(batch,)`, as losses do."""
 
 import re
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from .losses import LOSSES, mean_absolute_error, mean_squared_error, per_sample
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Whether the most probable class is the right one, argmax_k p_k = y.
+    """Accuracy: whether the most probable class is correct, argmax_k p_k = y.
 
     Args:
-        y_true: `(batch, ...)` integers, or `(batch, ..., classes)` one-hot.
-        y_pred: `(batch, ..., classes)`, probabilities or logits.
+        y_true: integer labels `(batch, ...)`, or one-hot labels `(batch, ..., classes)`.
+        y_pred: probabilities or logits, `(batch, ..., classes)`.
 
     Returns:
-        `(batch,)`, 1 where right and 0 where wrong.
+        `(batch,)`, the fraction of correct predictions in each sample.
 
     Raises:
-        ValueError: a single column of predictions (see `binary_accuracy`), or labels of a shape
-            that does not fit.
-        TypeError: labels that are neither integers nor one-hot.
+        ValueError: `y_pred` has a single column (use `binary_accuracy`), or the shapes do not
+            match.
+        TypeError: the labels are neither integers nor one-hot.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -38,16 +38,16 @@ def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class top_k_accuracy:
-    """Whether the right class is among the `k` most probable; of equals, the lowest comes first.
+    """Whether the correct class is among the `k` most probable; ties go to the lowest class.
 
     Args:
-        k: how many classes count, at least 1.
+        k: the number of classes to consider, at least 1.
 
     Returns:
         A metric like `accuracy`, logged as `top_3_accuracy` for `k` = 3.
 
     Raises:
-        ValueError: `k` below 1; when used, as `accuracy`.
+        ValueError: `k` is below 1; (from a call) as for `accuracy`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -71,23 +71,23 @@ class top_k_accuracy:
     def __call__(self, y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
         label, number = labels_of(y_true, y_pred)[..., None], class_numbers(y_pred)
         p = jnp.where(number == label, y_pred, -jnp.inf).max(-1, keepdims=True)
-        ahead = jnp.where(y_pred == p, number < label, ~(y_pred < p))  # NaN is ahead of all
+        ahead = jnp.where(y_pred == p, number < label, ~(y_pred < p))  # NaN ranks ahead of all
         return per_sample(as_float(ahead.sum(-1) < self.k, y_pred))
 
 
 def binary_accuracy(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """Whether a probability is on the right side of the threshold, (p > threshold) = y.
+    """Binary accuracy: whether thresholded probabilities are correct, (p > threshold) = y.
 
     Args:
-        y_true: `(batch, ...)`, 0 or 1.
+        y_true: labels 0 or 1, `(batch, ...)`.
         y_pred: probabilities of the same shape.
-        threshold: above it the prediction is 1.
+        threshold: the prediction is 1 for probabilities above it.
 
     Returns:
-        `(batch,)`, the fraction of right entries of each sample.
+        `(batch,)`, the fraction of correct entries in each sample.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -101,19 +101,21 @@ def binary_accuracy(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5
 def confusion_matrix(
     y_true: jax.Array, y_pred: jax.Array, num_classes: int | None = None
 ) -> jax.Array:
-    """How often each class was taken for each, C_ij = the number of samples of class i called j.
+    """Confusion matrix, C_ij = the number of samples of class i predicted as class j.
 
     Args:
         y_true: integer labels in [0, num_classes), of any shape.
-        y_pred: integer labels of the same shape, such as `predict_classes` gives.
-        num_classes: how many there are; unless given, as many as the labels show, which works
-            outside of jit only.
+        y_pred: integer labels of the same shape, for example from `predict_classes`.
+        num_classes: the number of classes; by default the largest label plus one. Required under
+            `jax.jit`.
 
     Returns:
-        `(num_classes, num_classes)`, int32: a row for each true class; the diagonal is right.
+        An integer array `(num_classes, num_classes)` with true classes as rows; the diagonal counts
+        correct predictions.
 
     Raises:
-        ValueError: shapes that differ, labels out of range, `num_classes` left out under jit.
+        ValueError: the shapes differ, labels are out of range, or `num_classes` is None under
+            `jax.jit`.
         TypeError: the labels are not integers.
 
     Example:
@@ -128,12 +130,12 @@ def confusion_matrix(
         if not jnp.issubdtype(values.dtype, jnp.integer):
             raise TypeError(
                 f"confusion_matrix: `{name}` must be integer labels, got dtype {values.dtype}. "
-                f"Of one-hot labels or probabilities take {name}.argmax(-1)."
+                f"For one-hot labels or probabilities use {name}.argmax(-1)."
             )
         if values.shape != shape:
             raise ValueError(
                 f"confusion_matrix: `y_pred` must have the shape of `y_true`, {shape}, got "
-                f"{values.shape}. Of one-hot labels or probabilities take argmax(-1)."
+                f"{values.shape}. For one-hot labels or probabilities use argmax(-1)."
             )
     if num_classes is None:
         if any(isinstance(values, jax.core.Tracer) for values in labels.values()):
@@ -149,11 +151,11 @@ def confusion_matrix(
 
 
 def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Integer labels from integer or one-hot ones."""
+    """Convert integer or one-hot labels to integer labels."""
     y_true = jnp.asarray(y_true)
     if y_pred.shape[-1:] == (1,):
         raise ValueError(
-            f"accuracy: `y_pred` must have a column a class, got shape {y_pred.shape}. "
+            f"accuracy: `y_pred` must have one column per class, got shape {y_pred.shape}. "
             f"For a single probability use binary_accuracy."
         )
     if y_true.shape == y_pred.shape:
@@ -161,7 +163,7 @@ def labels_of(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
     if y_true.shape != y_pred.shape[:-1]:
         raise ValueError(
             f"accuracy: `y_true` must be integers of shape {y_pred.shape[:-1]} or one-hot of shape "
-            f"{y_pred.shape}, got shape {y_true.shape}. Reshape the labels."
+            f"{y_pred.shape}, got shape {y_true.shape}. For labels in a column use y_true[..., 0]."
         )
     if not jnp.issubdtype(y_true.dtype, jnp.integer):
         raise TypeError(
@@ -182,7 +184,7 @@ METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 def improves_downwards(name: str) -> bool | None:
-    """Whether a loss or metric of this name is better when it is lower; None if it is not known."""
+    """Return whether lower values of this loss or metric are better, or None if unknown."""
     if name == "loss" or name in LOSSES:
         return True
     if name in METRICS or re.fullmatch(r"top_\d+_accuracy", name):
