@@ -16,6 +16,7 @@ from tables import ACTIVATIONS, LAYERS
 
 import fnet
 from fnet.core.errors import LayerError
+from fnet.layers.base import Custom, Function, as_layer
 from fnet.training.precision import cast_floats
 
 BATCH, STEPS = 4, 2
@@ -141,6 +142,14 @@ common = settings(
     phases=(Phase.generate,),  # a failure is shown as it came: shrinking would compile for hours
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_the_tables_hold_every_public_layer():
+    rows = [as_layer(row.factory(), row.name) for row in LAYERS]
+    held = {row.function if isinstance(row, Function) else type(row) for row in rows}
+    public = {name: value for name, value in vars(fnet.layers).items() if callable(value)}
+    public["layer"] = Custom
+    assert [name for name, value in public.items() if value not in held] == []
 
 
 @settings(common, max_examples=8, derandomize=True)
