@@ -411,7 +411,7 @@ ERRORS = [
         lambda: fnet.accuracy(jnp.ones((4, 2), int), ROWS),
         ValueError,
         "accuracy: `y_true` must be integers of shape (4,) or one-hot of shape (4, 3), "
-        "got shape (4, 2). Reshape the labels.",
+        "got shape (4, 2). For labels in a column use y_true[..., 0].",
     ),
     *[
         (
@@ -440,7 +440,7 @@ ERRORS = [
         (
             lambda loss=loss: loss(ROWS, ROWS, label_smoothing=1.5),
             ValueError,
-            f"{loss.__name__}: `label_smoothing` must be in [0, 1], got 1.5. 0.1 gives a tenth",
+            f"{loss.__name__}: `label_smoothing` must be in [0, 1], got 1.5. 0.1 spreads a tenth",
         )
         for loss in (
             fnet.binary_crossentropy,

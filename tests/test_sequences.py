@@ -73,7 +73,7 @@ def test_ids_out_of_range_are_refused_where_they_are_known_and_nan_elsewhere(ids
     params = {"embeddings": jnp.ones((5, 2))}
     low, high = min(ids), max(ids)
     with refused(
-        f"embedding: expected ids in [0, 5), got {low} to {high}. Raise `input_dim`, or give"
+        f"embedding: expected ids in [0, 5), got {low} to {high}. Raise `input_dim`, or map"
     ):
         fnet.apply(fnet.sequential(NET), {"embedding": params}, [ids])
     y = apply(NET, params, jnp.asarray([ids]))
@@ -90,7 +90,9 @@ def test_fit_names_the_ids_out_of_range(key):
 
 
 def test_fractions_are_no_ids():
-    with refused("embedding: expected whole numbers as ids, got float32 with fractions. Numbers"):
+    with refused(
+        "embedding: expected whole numbers as ids, got float32 with fractions. For numbers"
+    ):
         fnet.apply(NET, {"embeddings": jnp.ones((5, 2))}, jnp.array([[0.5]]))
 
 
@@ -325,8 +327,8 @@ def test_stacks_of_what_is_no_layer(build):
         (
             fnet.attention(2),
             (10,),
-            "attention: expected sequences (time, features), got samples of shape (10,). Ids "
-            "become vectors in fnet.embedding, images rows of pixels in fnet.reshape.",
+            "attention: expected sequences (time, features), got samples of shape (10,). Embed "
+            "ids with fnet.embedding; turn images into sequences with fnet.reshape.",
         ),
         (
             fnet.scan_layers(fnet.dense(3), 2),

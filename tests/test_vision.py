@@ -242,7 +242,7 @@ def refused(message, error=ValueError):
         (lambda: fnet.avg_pool(2, "same"), "`strides` of avg_pool must be an integer of at least"),
         (
             lambda: fnet.conv(3, 3, padding="SAME"),
-            "`padding` of conv must be 'valid' or 'same', got 'SAME'. 'valid' takes whole windows",
+            "`padding` of conv must be 'valid' or 'same', got 'SAME'. 'valid' adds no padding",
         ),
         (lambda: fnet.max_pool(padding=1), "`padding` of max_pool must be 'valid' or 'same', got"),
         (lambda: fnet.group_norm(0), "`groups` of group_norm must be an integer of at least 1"),
@@ -288,7 +288,7 @@ def test_hyperparameters(build, message):
             fnet.conv(3, (3, 3)),
             (28, 28),
             "conv: expected samples of 2 spatial axes and one of channels, as `kernel_size` is "
-            "(3, 3), got shape (28, 28). Images without channels are given one by "
+            "(3, 3), got shape (28, 28). Add channels to images with "
             "fnet.reshape((height, width, 1)).",
         ),
         (fnet.conv(3, 3, (2, 2)), (9, 9), "conv: expected samples of 2 spatial axes and one of"),
@@ -296,7 +296,7 @@ def test_hyperparameters(build, message):
             fnet.avg_pool(),
             (784,),
             "avg_pool: expected sequences (length, channels), images (height, width, channels) or "
-            "volumes (depth, height, width, channels), got samples of shape (784,). Give them",
+            "volumes (depth, height, width, channels), got samples of shape (784,). Add the",
         ),
         (fnet.conv(3, 3), (2, 3, 4, 5, 6), "conv: expected sequences (length, channels), images"),
         (
@@ -315,7 +315,7 @@ def test_hyperparameters(build, message):
             fnet.random_shift(1),
             (784,),
             "random_shift: expected images (height, width) or (height, width, channels), got "
-            "samples of shape (784,). Put the layer before what flattens them.",
+            "samples of shape (784,). Put the layer before any fnet.flatten.",
         ),
     ],
 )
