@@ -320,7 +320,7 @@ class Opaque:
     [
         ({"a": {"b": "text"}}, TypeError, "every leaf must be an array .* got 'text' as 'a/b'"),
         ({"a": Opaque()}, TypeError, "every leaf must be an array .* got a Opaque as 'a'"),
-        ({"a/b": 1, "a": {"b": 2}}, ValueError, "a name of its own, got two called 'a/b'. Take"),
+        ({"a/b": 1, "a": {"b": 2}}, ValueError, "different names, got two called 'a/b'. Remove"),
         (
             {"__metadata__": 1},
             ValueError,

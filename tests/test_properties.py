@@ -170,10 +170,3 @@ def test_many_random_models(figures):
     check()
     what = "a random model with random shapes and dtypes: init, predict, train, save and load"
     figures(what, f"{many} of {many} without a crash, all laws held")
-
-
-def test_the_table_holds_every_public_layer():
-    public = {name for name, value in vars(fnet.layers).items() if callable(value)} - {"layer"}
-    rows = {row.name for row in LAYERS}
-    missing = {name for name in public if not any(f"{row}_".startswith(f"{name}_") for row in rows)}
-    assert not missing, f"tests/tables.py has no row of {sorted(missing)}"
