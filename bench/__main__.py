@@ -9,9 +9,9 @@ import argparse
 import time
 from pathlib import Path
 
-from bench import report, results
+from bench import report
 from bench.data import EPOCHS
-from bench.parts import headline
+from bench.parts.headline import CONTENDERS
 from bench.processes import Options
 
 
@@ -30,8 +30,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.parts) - {*report.PARTS, "report"}:
         parser.error(f"no part is named {', '.join(sorted(unknown))}; there are {names}, report")
-    if unknown := set(given.only) - {*headline.CONTENDERS}:
-        contenders = ", ".join(map(repr, headline.CONTENDERS))
+    if unknown := set(given.only) - {*CONTENDERS}:
+        contenders = ", ".join(map(repr, CONTENDERS))
         parser.error(f"no contender is {', '.join(sorted(unknown))}; there are {contenders}")
     if given.gigabytes <= 0:
         parser.error("streaming needs some bytes: --gigabytes above 0")
@@ -45,7 +45,7 @@ def main() -> None:
             print(f"== {name}", flush=True)
             began = time.time()
             content = report.PARTS[name].measure(options)
-            results.write(options.out / "results", name, content)
+            report.save(options.out / "results", name, content)
             print(f"== {name} took {time.time() - began:.0f} s", flush=True)
     report.write(options.out)
 

@@ -3,11 +3,13 @@
 import contextlib
 import gzip
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.child import Clock, Result
 from bench.processes import fresh
 
 if TYPE_CHECKING:  # the parent of the measured processes stays small
@@ -48,7 +50,7 @@ def laid_out() -> Iterator[DataFolder]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "mnist")
         data.mkdir()
-        result = fresh("layout:lay_out", folder=str(data))
+        result = fresh("data:lay_out", folder=str(data))
         if "failed" in result:
             raise RuntimeError(f"MNIST could not be laid out: {result['failed']}")
         before = os.environ.get("FNET_DATA_DIR")
@@ -59,6 +61,27 @@ def laid_out() -> Iterator[DataFolder]:
             os.environ.pop("FNET_DATA_DIR")
             if before is not None:
                 os.environ["FNET_DATA_DIR"] = before
+
+
+def lay_out(clock: Clock, folder: str) -> Result:
+    """Writes the four files, from wherever fnet finds or downloads MNIST."""
+    import numpy as np
+
+    import fnet
+
+    try:
+        (x, y), (x_test, y_test) = fnet.datasets.mnist()
+        whole = True
+    except FileNotFoundError:
+        (x, y), (x_test, y_test) = fnet.datasets.mnist_5k()
+        x, y = np.resize(x, (SAMPLES, 28, 28)), np.resize(y, SAMPLES)
+        whole = False
+    arrays: tuple[NDArray[Any], ...] = (x, y, x_test, y_test)
+    for name, array in zip(NAMES, arrays, strict=True):
+        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        with gzip.open(Path(folder, f"{name}-ubyte.gz"), "wb", compresslevel=6) as file:
+            file.write(header + array.astype(np.uint8).tobytes())
+    return {"whole": whole}
 
 
 def mnist(folder: str) -> "tuple[Split, Split]":

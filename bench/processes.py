@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.clock import Result
+from bench.child import Result
 
 ROOT = Path(__file__).parent.parent
+MAIN = "from bench.child import main; main()"
 TIMEOUT = 1800  # seconds; a job takes one to two minutes at most
 
 
@@ -41,7 +42,7 @@ class Options:
 
 
 def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:
-    """Call `function` of `bench.jobs.module` in a new process.
+    """Call `function` of `bench.module` in a new process.
 
     Args:
         job: "module:function".
@@ -52,7 +53,7 @@ def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:
         What the function returned, or `{"failed": reason}`.
     """
     with tempfile.TemporaryDirectory() as caches:
-        command = [sys.executable, "-m", "bench.child", job, json.dumps(arguments)]
+        command = [sys.executable, "-c", MAIN, job, json.dumps(arguments)]
         environment = cold(caches) | ({"JAX_PLATFORMS": "cpu"} if cpu else {})
         try:
             process = subprocess.run(

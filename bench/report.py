@@ -1,76 +1,86 @@
-"""README.md and its pictures, from the JSON files alone."""
+"""The JSON files of the parts, and README.md with its pictures, which they alone decide."""
 
+import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from bench import machine, results
-from bench.parts import (
-    accelerator,
-    calls,
-    devices,
-    growth,
-    headline,
-    imports,
-    inference,
-    many,
-    saving,
-    small,
-    streaming,
-    update,
-)
+from bench.machine import describe, sentence
+from bench.parts.accelerator import ACCELERATOR
+from bench.parts.calls import CALLS, INFERENCE, SMALL, UPDATE
+from bench.parts.disk import SAVING, STREAMING
+from bench.parts.growth import GROWTH
+from bench.parts.headline import HEADLINE
+from bench.parts.imports import IMPORT
+from bench.parts.parallel import DEVICES, MANY
+from bench.sections import Content, Part
 
-PARTS: dict[str, ModuleType] = {
-    "headline": headline,
-    "growth": growth,
-    "small": small,
-    "inference": inference,
-    "calls": calls,
-    "update": update,
-    "import": imports,
-    "many": many,
-    "saving": saving,
-    "streaming": streaming,
-    "accelerator": accelerator,
-    "devices": devices,
+PARTS: dict[str, Part] = {
+    "headline": HEADLINE,
+    "growth": GROWTH,
+    "small": SMALL,
+    "inference": INFERENCE,
+    "calls": CALLS,
+    "update": UPDATE,
+    "import": IMPORT,
+    "many": MANY,
+    "saving": SAVING,
+    "streaming": STREAMING,
+    "accelerator": ACCELERATOR,
+    "devices": DEVICES,
 }
 
 HEAD = """# Benchmarks
 
-Written by `make bench` from the files in `results/`; a change by hand would be lost. One part is
-measured anew by `make bench ARGS="headline"`, and this page and its pictures are drawn anew from
-the same files by `make bench ARGS="report"`. The parts: {names}.
+`make bench` writes this page from the files in `results/`; do not edit it. `make bench
+ARGS="headline"` measures one part anew, `make bench ARGS="report"` only draws the page and its
+pictures. The parts: {names}.
 
-Every contender runs in a fresh process, without any cache of compiled programs, in turns with the
-others (A B C A B C). A cell is the median of the rounds, with the smallest and the largest in
-brackets. Compare figures within one table only: they come from one run on one machine, which has to
-be idle otherwise.
+Every contender runs in a fresh process, without cached programs, in turns with the others
+(A B C A B C). A cell is the median of the rounds, with the smallest and the largest in brackets.
+Compare figures within one table only: they come from one run on one machine that is idle otherwise.
+[What was tried for speed](../docs/trials.md) is kept apart.
 """
+
+
+def save(folder: Path, part: str, content: Content) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(rounded({"part": part, "machine": describe()} | content), indent=1)
+    (folder / f"{part}.json").write_text(text + "\n")
+
+
+def rounded(value: Any) -> Any:
+    """Floats to the six digits that may mean something."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def write(out: Path) -> None:
     folder = out / "results"
-    contents = {name: results.read(folder, name) for name in PARTS}
+    contents: dict[str, Content] = {
+        name: json.loads(path.read_text())
+        for name in PARTS
+        if (path := folder / f"{name}.json").exists()
+    }
     sections = [HEAD.format(names=", ".join(PARTS)), machines(contents)]
     for name, part in PARTS.items():
-        content = contents[name]
-        sections.append(f"## {part.TITLE}\n")
-        if content is None:
-            sections.append("Not measured yet.\n")
-            continue
-        sections.append(part.section(content).strip() + "\n")
-        part.draw(content, folder)
+        content = contents.get(name)
+        told = part.section(content) if content else "Not measured yet."
+        sections.append(f"## {part.title}\n\n{told.strip()}\n")
+        if content:
+            part.draw(content, folder)
     (out / "README.md").write_text("\n".join(sections))
 
 
-def machines(contents: dict[str, Any]) -> str:
+def machines(contents: dict[str, Content]) -> str:
     """The machine, once if all parts were measured on the same."""
-    by_sentence: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for name, content in contents.items():
-        if content is not None and not content.get("computed"):
-            by_sentence.setdefault(machine.sentence(content["machine"]), []).append(name)
+        parts.setdefault(sentence(content["machine"]), []).append(name)
     return "\n".join(
-        f"Measured on: {sentence}{'' if len(by_sentence) == 1 else f' ({names})'}.\n"
-        for sentence, parts in by_sentence.items()
-        if (names := ", ".join(parts))
+        f"Measured on: {machine}{'' if len(parts) == 1 else f' ({names})'}.\n"
+        for machine, measured in parts.items()
+        if (names := ", ".join(measured))
     )

@@ -1,7 +1,6 @@
 """fnet through its public functions."""
 
 import signal
-import tempfile
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result, time_in_turns
+from bench.child import Clock, Result, time_in_turns
 from bench.data import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES, mnist
 
 
@@ -112,30 +111,6 @@ def fit_beside_train(clock: Clock, folder: str, whole: bool) -> Result:
             times["fit"].append(ends[1] - ends[0])
             times["train"].append(ended - began)
     return times
-
-
-def saving(
-    clock: Clock, folder: str, whole: bool, every: dict[str, int | None], turns: int
-) -> Result:
-    """Seconds of an epoch for each way to save, in turns; 0 saves nothing."""
-    data, net = jax.tree.map(jnp.asarray, load(folder, whole)[0]), network()
-    state, megabytes = start(net), 0.0
-    seconds: dict[str, list[float]] = {name: [] for name in every}
-    for turn in range(turns + 1):
-        for name, steps in every.items():
-            with tempfile.TemporaryDirectory() as directory:
-                checkpoints = fnet.Checkpoints(directory, every=steps or None)
-                began = clock.now()
-                fnet.fit(
-                    task(net), state, data, batch_size=BATCH_SIZE,
-                    callbacks=[] if steps == 0 else [checkpoints],
-                )  # fmt: skip
-                ended = clock.now()
-                sizes = [checkpoints.path(n).stat().st_size for n in checkpoints.steps()]
-            megabytes = max([megabytes, *sizes])
-            if turn:  # the first one compiles
-                seconds[name].append(ended - began)
-    return {"seconds": seconds, "megabytes": megabytes / 1e6}
 
 
 def inference(clock: Clock, folder: str) -> Result:

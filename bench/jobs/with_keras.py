@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.clock import Clock, Result, time_in_turns
+from bench.child import Clock, Result, time_in_turns
 from bench.data import BATCH_SIZE, EPSILON, LEARNING_RATE, RHO, SIZES, flat_mnist, mnist
-from bench.jobs import loop
+from bench.jobs.with_numpy import accuracy
 
 
 def network(*first: Any, steps_per_execution: int = 1, metrics: tuple[str, ...] = ()) -> Any:
@@ -32,7 +32,7 @@ def run(clock: Clock, folder: str, epochs: int, steps_per_execution: int) -> Res
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.epoch())
     model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=2, callbacks=[note])
     result = clock.result()
-    return result | {"accuracy": loop.accuracy(model.predict(x_test, verbose=0), y_test)}
+    return result | {"accuracy": accuracy(model.predict(x_test, verbose=0), y_test)}
 
 
 def first_step(clock: Clock, folder: str, steps_per_execution: int) -> Result:

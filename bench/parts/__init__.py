@@ -1,1 +1,1 @@
-"""One file a part: what is run, how it is told, how it is drawn. Runs without any library."""
+"""What is run, how it is told, how it is drawn; without any library, which only `jobs` import."""

@@ -4,20 +4,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import data, markdown, pictures
+from bench import data, sections
 from bench.data import laid_out
 from bench.machine import accelerator
 from bench.processes import Options, fresh, in_turns
-from bench.results import Content, column, good, reasons
+from bench.sections import Content, Part, column, failures, good, joined, ratio, spread, table
 
-TITLE = "On an accelerator"
 TRAIN = "fnet `train`, one program"
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
-    TRAIN: ("device:train", {}),
-    "fnet `train_step` in a loop": ("device:steps", {}),
-    "flax + optax in a loop": ("device:flax", {}),
-    "torch": ("device_torch:eager", {}),
-    "torch, its step a CUDA graph": ("device_torch:graphs", {}),
+    TRAIN: ("parallel:train", {}),
+    "fnet `train_step` in a loop": ("parallel:steps", {}),
+    "flax + optax in a loop": ("parallel:flax", {}),
+    "torch": ("with_torch:device_eager", {}),
+    "torch, its step a CUDA graph": ("with_torch:device_graphs", {}),
 }
 MEMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -29,7 +28,7 @@ def measure(options: Options) -> Content:
     with laid_out() as laid:
         on = partial(fresh, cpu=False)
         jobs = {
-            name: partial(on, job, folder=laid.folder, epochs=options.epochs, **arguments)
+            name: partial(on, f"jobs.{job}", folder=laid.folder, epochs=options.epochs, **arguments)
             for name, (job, arguments) in CONTENDERS.items()
         }
         results = in_turns(options.rounds, jobs)
@@ -37,7 +36,7 @@ def measure(options: Options) -> Content:
     members = MEMBERS[:2] if options.quick else MEMBERS
     ensembles = []
     for number in members:
-        result = on("device:ensemble", members=number, samples=samples)
+        result = on("jobs.parallel:ensemble", members=number, samples=samples)
         print(f"{number} members: {result}", flush=True)
         ensembles.append({"members": number} | result)
     return {
@@ -58,8 +57,8 @@ def section(content: Content) -> str:
     rows = []
     for name, runs in results.items():
         values = column(runs, "seconds")
-        cells = [markdown.spread([1e3 * t for t in values], 0), markdown.ratio(values, fnet)]
-        rows.append([name, *cells, markdown.spread(column(runs, "accuracy"), 4)])
+        cells = [spread([1e3 * t for t in values], 0), ratio(values, fnet)]
+        rows.append([name, *cells, spread(column(runs, "accuracy"), 4)])
     words = (
         f"{content['device']}: {content['epochs']} epochs of the headline job with all data on the "
         f"device as bytes, and everything compiled. Loops in Python send the numbers of a batch's "
@@ -69,11 +68,10 @@ def section(content: Content) -> str:
         f"on from run to run. Processes of each: {content['rounds']}."
     )
     head = ["", f"ms of {content['epochs']} epochs", "times `train`", "test accuracy"]
-    parts = [words, markdown.table(head, rows), markdown.failures(reasons(results))]
-    return "\n\n".join([*parts, *ensemble_words(content)])
+    return joined(words, table(head, rows), failures(results), *ensembles_told(content))
 
 
-def ensemble_words(content: Content) -> list[str]:
+def ensembles_told(content: Content) -> list[str]:
     points = good(content["ensembles"])
     seconds = column(points, "seconds")
     rows = [
@@ -83,8 +81,8 @@ def ensemble_words(content: Content) -> list[str]:
     words = (
         f"Many of the same model under `jax.vmap`, an epoch of {content['samples']:,} samples each:"
     )
-    table = markdown.table(["models", "ms an epoch of all", "ms a model"], rows)
-    return [words, table, "![Milliseconds a model](results/accelerator.png)"]
+    shown = table(["models", "ms an epoch of all", "ms a model"], rows)
+    return [words, shown, "![Milliseconds a model](results/accelerator.png)"]
 
 
 def draw(content: Content, folder: Path) -> None:
@@ -93,11 +91,14 @@ def draw(content: Content, folder: Path) -> None:
     points = good(content["ensembles"])
     members = [point["members"] for point in points]
     seconds = column(points, "seconds")
-    figure, (panel,) = pictures.panels(1)
+    figure, (panel,) = sections.panels(1)
     each = [1e3 * t / n for t, n in zip(seconds, members, strict=True)]
-    panel.plot(members, each, "o-", color=pictures.BLUE, markersize=4)
+    panel.plot(members, each, "o-", color=sections.BLUE, markersize=4)
     panel.set_yscale("log")
-    pictures.plain(panel.yaxis)
-    pictures.marked(panel, members)
+    sections.plain(panel.yaxis)
+    sections.marked(panel, members)
     panel.set(xlabel="models at once", ylabel="ms of an epoch, a model")
-    pictures.save(figure, folder, "accelerator")
+    sections.save(figure, folder, "accelerator")
+
+
+ACCELERATOR = Part("On an accelerator", measure, section, draw)

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from bench import data, markdown, pictures
+from bench import data, sections
 from bench.processes import Options, fresh
-from bench.results import Content, column, good
+from bench.sections import Content, Part, column, good, joined, ratio, spread, table
 
-TITLE = "How a step grows"
 INPUTS, WIDTH, CLASSES = data.SIZES
 SAMPLES = 2**14  # four steps an epoch of the largest batch
 
@@ -39,10 +38,10 @@ def measure(options: Options) -> Content:
     points = []
     for axis, values in AXES.items():
         for value in values[:2] if options.quick else values:
-            result = fresh("growing:point", **job(axis, value))
+            result = fresh("jobs.calls:step_of", **job(axis, value))
             print(f"{axis} {value}: {result}", flush=True)
             points.append({"axis": axis, "value": value} | result)
-    peaks = [fresh("peak:gemm", library=library) for library in ("numpy", "jax", "torch")]
+    peaks = [fresh("machine:gemm", library=library) for library in ("numpy", "jax", "torch")]
     return {"points": points, "gflops": max(column(peaks, "gflops"))}
 
 
@@ -74,34 +73,37 @@ def section(content: Content) -> str:
                 rows.append([f"{point['value']:,}", point["failed"], "", f"{least:.3f}", ""])
                 continue
             fnet, raw = ([1e3 * t for t in point[name]] for name in ("fnet", "raw"))
-            cells = [f"{point['value']:,}", markdown.spread(fnet, 3), markdown.spread(raw, 3)]
-            rows.append([*cells, f"{least:.3f}", markdown.ratio(raw, fnet)])
+            cells = [f"{point['value']:,}", spread(fnet, 3), spread(raw, 3)]
+            rows.append([*cells, f"{least:.3f}", ratio(raw, fnet)])
         head = [label, "`train`, ms", "by hand, ms", "floor, ms", "by hand / `train`"]
         parts += [
-            markdown.table(head, rows),
+            table(head, rows),
             f"![A step against {label}](results/growth-{axis}.png)",
         ]
-    return "\n\n".join(parts)
+    return joined(*parts)
 
 
 def draw(content: Content, folder: Path) -> None:
     for axis, label in LABELS.items():
         points = good(on(content, axis))
         values = [point["value"] for point in points]
-        figure, (panel,) = pictures.panels(1)
+        figure, (panel,) = sections.panels(1)
         lines = {
-            "by hand": (column(points, "raw"), "s-", pictures.VERMILION),
-            "fnet.train": (column(points, "fnet"), "o-", pictures.BLUE),
-            "floor": ([floor(content, axis, value) for value in values], "--", pictures.GREY),
+            "by hand": (column(points, "raw"), "s-", sections.VERMILION),
+            "fnet.train": (column(points, "fnet"), "o-", sections.BLUE),
+            "floor": ([floor(content, axis, value) for value in values], "--", sections.GREY),
         }
         for name, (seconds, style, colour) in lines.items():
             milliseconds = [1e3 * second for second in seconds]
             panel.plot(values, milliseconds, style, color=colour, label=name, markersize=4)
         panel.set_yscale("log")
-        pictures.plain(panel.yaxis)
+        sections.plain(panel.yaxis)
         low, high = panel.get_ylim()
         panel.set_ylim(min(low, high / 10), high)  # a flat line is to look flat
-        pictures.marked(panel, values)
+        sections.marked(panel, values)
         panel.set(xlabel=label, ylabel="ms a step")
         panel.legend(frameon=False)
-        pictures.save(figure, folder, f"growth-{axis}")
+        sections.save(figure, folder, f"growth-{axis}")
+
+
+GROWTH = Part("How a step grows", measure, section, draw)

@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import data, markdown, pictures
+from bench import data, sections
 from bench.data import DataFolder, laid_out
 from bench.processes import Options, fresh, in_turns
-from bench.results import Content, column, good, reasons
+from bench.sections import Content, Part, column, failures, good, joined, ratio, spread, table
 
-TITLE = "The headline job"
 FIT = "fnet fit"
 LIBRARIES = ("numpy", "jax", "torch")
 
@@ -22,8 +21,8 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "JAX by hand": ("with_jax:raw", {"donate": False}),
     "JAX by hand, donated": ("with_jax:raw", {"donate": True}),
     "stax": ("with_jax:stax", {}),
-    "flax + optax": ("with_flax:run", {}),
-    "equinox + optax": ("with_equinox:run", {}),
+    "flax + optax": ("with_jax:flax", {}),
+    "equinox + optax": ("with_jax:equinox", {}),
     "Keras": ("with_keras:run", {"steps_per_execution": 1}),
     "Keras, 50 steps a call": ("with_keras:run", {"steps_per_execution": 50}),
     "torch": ("with_torch:eager", {}),
@@ -56,13 +55,13 @@ def jobs(options: Options, laid: DataFolder) -> dict[str, Callable[[], Content]]
         if options.only and name not in options.only:
             continue
         given = told(arguments, laid)
-        todo[name] = partial(fresh, job, epochs=options.epochs, **given)
+        todo[name] = partial(fresh, f"jobs.{job}", epochs=options.epochs, **given)
         if job in FIRST_STEPS:
-            todo[f"first_steps: {name}"] = partial(fresh, FIRST_STEPS[job], **given)
+            todo[f"first_steps: {name}"] = partial(fresh, f"jobs.{FIRST_STEPS[job]}", **given)
     given = told({"whole": True}, laid)
-    todo["beside: fit and train"] = partial(fresh, "with_fnet:fit_beside_train", **given)
+    todo["beside: fit and train"] = partial(fresh, "jobs.with_fnet:fit_beside_train", **given)
     for library in LIBRARIES:
-        todo[f"peaks: {library}"] = partial(fresh, "peak:gemm", library=library)
+        todo[f"peaks: {library}"] = partial(fresh, "machine:gemm", library=library)
     return todo
 
 
@@ -76,25 +75,25 @@ def section(content: Content) -> str:
     if FIT in names(content):
         parts += [ratio_table(content), progress(content), to_the_floor(content)]
     parts.append("![Seconds an epoch and of the whole job](results/headline.png)")
-    return "\n\n".join(part for part in parts if part)
+    return joined(*parts)
 
 
 def draw(content: Content, folder: Path) -> None:
-    figure, axes = pictures.panels(2, width=5.6, height=4.2)
+    figure, axes = sections.panels(2, width=5.6, height=4.2)
     shown = names(content)[::-1]
     labels = {"steady": "seconds an epoch, after the first", "total": "seconds of the whole job"}
     for panel, (key, label) in zip(axes, labels.items(), strict=True):
         for row, name in enumerate(shown):
             values = figures(content, name)[key]
-            colour = pictures.BLUE if name.startswith("fnet") else pictures.GREY
+            colour = sections.BLUE if name.startswith("fnet") else sections.GREY
             panel.plot([min(values), max(values)], [row, row], color=colour, linewidth=2)
             panel.plot(statistics.median(values), row, "o", color=colour)
         panel.set_xlabel(label)
         panel.set_xlim(left=0)
     axes[0].set_yticks(range(len(shown)), shown)
-    axes[0].axvline(floor(content)[2], color=pictures.VERMILION, linestyle="--")
+    axes[0].axvline(floor(content)[2], color=sections.VERMILION, linestyle="--")
     axes[0].set_title("dashed: the matrix products alone, at the machine's peak", fontsize=9)
-    pictures.save(figure, folder, "headline")
+    sections.save(figure, folder, "headline")
 
 
 COLUMNS = {  # key: head and digits
@@ -107,8 +106,8 @@ COLUMNS = {  # key: head and digits
 
 
 def failed(content: Content) -> str:
-    parts = (reasons(content[part]) for part in ("contenders", "first_steps", "beside", "peaks"))
-    return "\n".join(markdown.failures(part) for part in parts if part)
+    parts = ("contenders", "first_steps", "beside", "peaks")
+    return "\n".join(lines for part in parts if (lines := failures(content[part])))
 
 
 NOTES = """784-512-10, relu and softmax, RMSProp with learning rate 0.001, rho 0.9 and epsilon
@@ -140,9 +139,9 @@ def figures_table(content: Content) -> str:
     rows = []
     for name in names(content):
         values = figures(content, name)
-        cells = [markdown.spread(values[key], digits) for key, (_, digits) in COLUMNS.items()]
+        cells = [spread(values[key], digits) for key, (_, digits) in COLUMNS.items()]
         rows.append([name, *cells])
-    return markdown.table(["", *(head for head, _ in COLUMNS.values())], rows)
+    return table(["", *(head for head, _ in COLUMNS.values())], rows)
 
 
 def ratio_table(content: Content) -> str:
@@ -151,9 +150,9 @@ def ratio_table(content: Content) -> str:
     rows = []
     for name in names(content):
         values = figures(content, name)
-        rows.append([name, *(markdown.ratio(values[key], fit[key]) for key in keys)])
+        rows.append([name, *(ratio(values[key], fit[key]) for key in keys)])
     head = ["", "first step", "an epoch", "whole job", "peak memory"]
-    return f"The same as multiples of `fit`'s medians:\n\n{markdown.table(head, rows)}"
+    return f"The same as multiples of `fit`'s medians:\n\n{table(head, rows)}"
 
 
 def progress(content: Content) -> str:
@@ -165,9 +164,9 @@ def progress(content: Content) -> str:
     apart = ""
     if "fnet train" in names(content):
         medians = (figures(content, name)["steady"] for name in (FIT, "fnet train"))
-        apart = f" Between the processes of the table it is {markdown.ratio(*medians)}."
+        apart = f" Between the processes of the table it is {ratio(*medians)}."
     return (
-        f"`fit` with its progress line takes {markdown.spread(ratios, 3)} times as long an epoch "
+        f"`fit` with its progress line takes {spread(ratios, 3)} times as long an epoch "
         f"as `train`, both called in turns in one process, the median of its turns a round; its "
         f"first epoch, in which its calls grow, is left out.{apart}"
     )
@@ -219,3 +218,6 @@ def floor(content: Content) -> tuple[str, float, float]:
 
 def peaks(content: Content) -> list[tuple[str, list[Content]]]:
     return [(name, runs) for name, runs in content["peaks"].items() if good(runs)]
+
+
+HEADLINE = Part("The headline job", measure, section, draw)

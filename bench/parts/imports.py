@@ -6,13 +6,10 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
-from bench import markdown
 from bench.processes import ROOT, Options, in_turns
-from bench.results import Content, column
+from bench.sections import Content, Part, column, joined, spread, table
 
-TITLE = "Importing"
 STATEMENTS = ("pass", "import numpy", "import jax", "import fnet")
 ROUNDS = 15  # at least, since a process takes a second
 CACHED = {"PYTHONDONTWRITEBYTECODE": ""}  # a second import reads bytecode, wherever this runs
@@ -38,7 +35,7 @@ def section(content: Content) -> str:
         statement: [1e3 * t for t in column(runs, "seconds")]
         for statement, runs in content["results"].items()
     }
-    rows = [[f"`{name}`", markdown.spread(values, 0)] for name, values in milliseconds.items()]
+    rows = [[f"`{name}`", spread(values, 0)] for name, values in milliseconds.items()]
     pairs = zip(milliseconds["import jax"], milliseconds["import fnet"], strict=True)
     more = [fnet - jax for jax, fnet in pairs]
     words = (
@@ -49,8 +46,7 @@ def section(content: Content) -> str:
         f"`import fnet` takes {statistics.median(more):.0f} ms more than the `import jax` that it "
         f"holds, the median of each round's difference ({min(more):.0f} to {max(more):.0f})."
     )
-    return "\n\n".join([words, markdown.table(["statement", "ms"], rows), verdict])
+    return joined(words, table(["statement", "ms"], rows), verdict)
 
 
-def draw(content: Content, folder: Path) -> None:
-    """A table says it."""
+IMPORT = Part("Importing", measure, section)

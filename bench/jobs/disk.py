@@ -1,5 +1,6 @@
-"""Epochs over images that stay on the disk, beside the same in memory."""
+"""Epochs that save checkpoints, and epochs over images that stay on the disk."""
 
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,35 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result, peak_mib, time_in_turns
+from bench.child import Clock, Result, peak_mib, time_in_turns
 from bench.data import BATCH_SIZE, synthetic
-from bench.jobs.with_fnet import network, start, task
+from bench.jobs.with_fnet import load, network, start, task
 
 BLOCK = 2**17  # images that are made at a time
+
+
+def saving(
+    clock: Clock, folder: str, whole: bool, every: dict[str, int | None], turns: int
+) -> Result:
+    """Seconds of an epoch for each way to save, in turns; 0 saves nothing."""
+    data, net = jax.tree.map(jnp.asarray, load(folder, whole)[0]), network()
+    state, megabytes = start(net), 0.0
+    seconds: dict[str, list[float]] = {name: [] for name in every}
+    for turn in range(turns + 1):
+        for name, steps in every.items():
+            with tempfile.TemporaryDirectory() as directory:
+                checkpoints = fnet.Checkpoints(directory, every=steps or None)
+                began = clock.now()
+                fnet.fit(
+                    task(net), state, data, batch_size=BATCH_SIZE,
+                    callbacks=[] if steps == 0 else [checkpoints],
+                )  # fmt: skip
+                ended = clock.now()
+                sizes = [checkpoints.path(n).stat().st_size for n in checkpoints.steps()]
+            megabytes = max([megabytes, *sizes])
+            if turn:  # the first one compiles
+                seconds[name].append(ended - began)
+    return {"seconds": seconds, "megabytes": megabytes / 1e6}
 
 
 def lay_out(clock: Clock, folder: str, samples: int) -> Result:

@@ -1,5 +1,6 @@
-"""The headline job with its data on JAX's default device, and ensembles of it."""
+"""The headline job on JAX's default device and over several, and several models at once."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,14 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnet
-from bench.clock import Clock, Result, time_in_turns
+from bench.child import Clock, Result, time_in_turns
 from bench.data import BATCH_SIZE, mnist, synthetic
-from bench.jobs import loop, with_flax, with_fnet
+from bench.jobs import with_fnet, with_jax
+from bench.jobs.with_numpy import accuracy
 
-
-def describe(clock: Clock) -> Result:
-    device = jax.devices()[0]
-    return {"backend": jax.default_backend(), "device": device.device_kind}
+FORMS = ("vmap", "map")
 
 
 def train(clock: Clock, folder: str, epochs: int) -> Result:
@@ -51,15 +50,15 @@ def flax(clock: Clock, folder: str, epochs: int) -> Result:
     """Flax and optax in a Python loop."""
     train, (x_test, y_test) = mnist(folder)
     data = jax.tree.map(jnp.asarray, train)
-    graph, state = with_flax.start()
+    graph, state = with_jax.flax_start()
 
     def one(state: Any, batch: Any) -> Any:
         x, y = batch
-        return with_flax.updated(graph, state, flat(x), y)
+        return with_jax.flax_updated(graph, state, flat(x), y)
 
     result, state = looped(one, state, data, epochs)
-    scores = with_flax.scores(graph, state, flat(x_test))
-    return result | {"accuracy": loop.accuracy(scores, y_test)}
+    scores = with_jax.flax_scores(graph, state, flat(x_test))
+    return result | {"accuracy": accuracy(scores, y_test)}
 
 
 def flat(x: Any) -> Any:
@@ -90,8 +89,7 @@ def ensemble(clock: Clock, members: int, samples: int) -> Result:
     """Seconds of an epoch of all members under vmap."""
     net = with_fnet.network()
     data = tuple(map(jnp.asarray, synthetic(samples)))
-    keys = jax.random.split(jax.random.key(0), members)
-    states = jax.vmap(lambda key: fnet.train_state(net, "rmsprop", key, (28, 28)))(keys)
+    states = started(net, members)
 
     @jax.jit
     def train(states: Any, data: Any) -> Any:
@@ -104,3 +102,45 @@ def ensemble(clock: Clock, members: int, samples: int) -> Result:
         jax.block_until_ready(train(states, data))
 
     return {"seconds": time_in_turns({"run": run})["run"]}
+
+
+def members(clock: Clock, width: int, members: int) -> Result:
+    """Seconds of an epoch of all members, and of one model alone, in turns."""
+    net = with_fnet.network(sizes=(784, width, 10))
+    images, labels = synthetic(100 * BATCH_SIZE)
+    data = jnp.asarray(images), jnp.asarray(labels)
+    states = started(net, members)
+    one = with_fnet.start(net)
+    options: dict[str, Any] = {"epochs": 1, "batch_size": BATCH_SIZE}
+
+    def many(form: Any) -> None:
+        jax.block_until_ready(
+            fnet.train_many(with_fnet.task(net), states, data, form=form, **options)
+        )
+
+    def alone() -> None:
+        jax.block_until_ready(fnet.train(with_fnet.task(net), one, data, **options))
+
+    calls: dict[str, Callable[[], None]] = {form: partial(many, form) for form in FORMS}
+    return dict(time_in_turns(calls | {"alone": alone}, most=25))
+
+
+def started(net: Any, members: int) -> fnet.TrainState:
+    """The states of so many members, stacked."""
+    keys = jax.random.split(jax.random.key(0), members)
+    return jax.vmap(lambda key: fnet.train_state(net, "rmsprop", key, (28, 28)))(keys)
+
+
+def mesh(clock: Clock, devices: int, samples: int, virtual: bool) -> Result:
+    """Seconds of an epoch of `train`, without a mesh and on one, in turns."""
+    if virtual:
+        jax.config.update("jax_num_cpu_devices", devices)
+    whole = jax.sharding.Mesh(jax.devices()[:devices], ("data",))
+    net = with_fnet.network()
+    state, data = with_fnet.start(net), synthetic(samples)
+    options: dict[str, Any] = {"epochs": 1, "batch_size": BATCH_SIZE}
+
+    def train(mesh: Any) -> None:
+        jax.block_until_ready(fnet.train(with_fnet.task(net), state, data, mesh=mesh, **options))
+
+    return dict(time_in_turns({"mesh": lambda: train(whole), "alone": lambda: train(None)}))
