@@ -51,7 +51,7 @@ def measure(options: Options) -> Content:
 
 def section(content: Content) -> str:
     if content["device"] is None:
-        return "None was at hand."
+        return "No accelerator was available."
     results = content["results"]
     fnet = column(results[TRAIN], "seconds")
     rows = []
@@ -61,9 +61,9 @@ def section(content: Content) -> str:
         rows.append([name, *cells, spread(column(runs, "accuracy"), 4)])
     words = (
         f"{content['device']}: {content['epochs']} epochs of the headline job with all data on the "
-        f"device as bytes, and everything compiled. Loops in Python send the numbers of a batch's "
-        f"rows, and the step gathers them. Matrix products are as JAX has them by default, and "
-        f"PyTorch is set to the same (TF32 where there is it). The median of up to seven runs "
+        f"device as bytes, and everything compiled. Loops in Python send the row numbers of a "
+        f"batch, and the step gathers the rows. Matrix products have JAX's default precision, and "
+        f"PyTorch is set to the same (TF32 where available). The median of up to seven runs "
         f"after a first one. The accuracy is taken after the last of these runs; the loops train "
         f"on from run to run. Processes of each: {content['rounds']}."
     )
@@ -78,9 +78,7 @@ def ensembles_told(content: Content) -> list[str]:
         [str(point["members"]), f"{1e3 * t:.0f}", f"{1e3 * t / point['members']:.2f}"]
         for point, t in zip(points, seconds, strict=True)
     ]
-    words = (
-        f"Many of the same model under `jax.vmap`, an epoch of {content['samples']:,} samples each:"
-    )
+    words = f"Many such models under `jax.vmap`, an epoch of {content['samples']:,} samples each:"
     shown = table(["models", "ms an epoch of all", "ms a model"], rows)
     return [words, shown, "![Milliseconds a model](results/accelerator.png)"]
 

@@ -73,7 +73,7 @@ def inference_section(content: Content) -> str:
         "The headline's model on 60,000 images, from bytes in the host's memory to probabilities "
         "in the host's memory (`predict`), and to loss and accuracy (`evaluate`); each scales the "
         "bytes itself. The median of up to seven calls after a first one. "
-        f"fnet takes batches as it does by default. Processes of each: {content['rounds']}."
+        f"fnet uses its default batch size. Processes of each: {content['rounds']}."
     )
     head = ["", "predict, ms", "times fnet", "evaluate, ms", "times fnet"]
     return joined(words, table(head, rows), failures(results))
@@ -96,11 +96,11 @@ def calls_section(content: Content) -> str:
             cells = [spread(milliseconds, 2) for milliseconds in (whole, programs, more)]
             rows.append([f"`{name}`, {depth} layers", *cells])
     words = (
-        "A call that was made before, on 256 samples in the device's memory, in batches of 128 "
-        "for `fit` and `train`, through dense layers of 16. Milliseconds of the call; of its "
-        "compiled programs, called directly; and the difference, which is Python: the checks of "
-        "arguments, and in `fit` the loop over its programs. Medians of calls in turns in one "
-        f"process. Processes of each: {content['rounds']}."
+        "A call that was compiled before, on 256 samples in the device's memory; `fit` and `train` "
+        "run one epoch of two steps. The layers are dense, of width 16. The programs are the same "
+        "compiled functions called directly, so the difference is Python: the checks of arguments, "
+        "and in `fit` the record of the run. Medians of up to 200 calls in turns in one process. "
+        f" Processes of each: {content['rounds']}."
     )
     head = ["", "the call, ms", "its programs, ms", "the difference, ms"]
     return joined(words, table(head, rows), failures(results))
@@ -120,9 +120,9 @@ def update_section(content: Content) -> str:
             cells = [spread([1e6 * t for t in values], 0) for values in (fnet, optax)]
             rows.append([f"{int(leaves):,} × {rule}", *cells, ratio(optax, fnet)])
     words = (
-        "One million float32 parameters in so many arrays: new parameters and state from "
-        "gradients, jitted, parameters and state donated. Microseconds an update, all four in "
-        f"turns in one process. Processes: {content['rounds']}."
+        "One million float32 parameters, split into more and more arrays: new parameters and state "
+        "from gradients, jitted, with parameters and state donated. Microseconds an update, all "
+        f"four in turns in one process. Processes: {content['rounds']}."
     )
     shown = table(["arrays × rule", "fnet, µs", "optax, µs", "optax / fnet"], rows)
     return joined(words, shown, failures(content["results"]))

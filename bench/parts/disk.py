@@ -34,8 +34,8 @@ def saving_section(content: Content) -> str:
     rows = [[name, spread(times[name], 2), ratio(times[name], times[NEVER])] for name in EVERY]
     words = (
         "Seconds of an epoch of the headline job with `Checkpoints`, in turns in one process, and "
-        "how many times those of a run that saves nothing. A checkpoint holds "
-        f"{runs[0]['megabytes']:.1f} MB, and is hashed, written, and synced in a thread."
+        "as multiples of a run that saves nothing. A checkpoint has "
+        f"{runs[0]['megabytes']:.1f} MB, and a thread hashes, writes and syncs it."
     )
     head = ["saved", "seconds an epoch", "times never"]
     return joined(words, table(head, rows), failures(results))
@@ -78,9 +78,9 @@ def streaming_section(content: Content) -> str:
     )
     alone = [
         f"An epoch over {sizes['alone']:g} GB from the disk took {run['seconds']:.1f} s in a "
-        f"process of its own, which compiles, and held at most {run['own_mib']:.0f} MiB that "
-        f"are its own, JAX included; {run['peak_mib']:.0f} MiB with the pages of the files, "
-        f"which the system takes back at need."
+        f"process of its own, compiling included. Its own memory was {run['own_mib']:.0f} MiB at "
+        f"most, JAX included; {run['peak_mib']:.0f} MiB with the pages of the mapped files, which "
+        f"the system reclaims when it needs them."
         for run in good(results["alone"])
     ]
     shown = table(["", "s an epoch", "times memory"], rows)

@@ -59,11 +59,11 @@ def on(content: Content, axis: str) -> list[Content]:
 def section(content: Content) -> str:
     parts = [
         f"The headline job with one number changed at a time, on random bytes: {SAMPLES:,} "
-        f"samples unless the samples are what grows. Milliseconds a step of `train` (an epoch in "
+        f"samples unless their number is what grows. Milliseconds a step of `train` (an epoch in "
         f"one program, compiled before) and of the loop by hand of the headline, in turns in one "
         f"process a row. The floor is a step's matrix products at {content['gflops']:.0f} GFLOP/s, "
-        f"the best measured beside it; an update of all parameters and a read of the batch come on "
-        f"top of it. The smaller last step of an epoch counts as one."
+        f"the best measured beside it; updating all parameters and reading the batch come on top. "
+        f"The smaller last step of an epoch counts as one."
     ]
     for axis, label in LABELS.items():
         rows = []

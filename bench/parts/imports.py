@@ -43,8 +43,8 @@ def section(content: Content) -> str:
         f"turns. Processes of each: {content['rounds']}."
     )
     verdict = (
-        f"`import fnet` takes {statistics.median(more):.0f} ms more than the `import jax` that it "
-        f"holds, the median of each round's difference ({min(more):.0f} to {max(more):.0f})."
+        f"`import fnet` takes {statistics.median(more):.0f} ms more than the `import jax` inside "
+        f"it, the median of each round's difference ({min(more):.0f} to {max(more):.0f})."
     )
     return joined(words, table(["statement", "ms"], rows), verdict)
 

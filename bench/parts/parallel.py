@@ -112,9 +112,9 @@ def devices_section(content: Content) -> str:
         else "The devices are real."
     )
     words = (
-        f"The headline job with `mesh=`, whose batches of {BATCH_SIZE} are split over so many "
-        f"devices: an epoch of {content['steps']} steps of random bytes in one program, in turns "
-        f"with the same without a mesh in one process. {kind} Processes: {content['rounds']}."
+        f"The headline job with `mesh=`, whose batches of {BATCH_SIZE} are split over the "
+        f"devices: an epoch of {content['steps']} steps on random bytes in one program, in turns "
+        f"with the same run without a mesh, in one process. {kind} Processes: {content['rounds']}."
     )
     head = ["devices", "mesh, ms a step", "one, ms a step", "mesh / one"]
     return joined(words, table(head, rows), failures(content["results"]))
