@@ -100,7 +100,7 @@ def calls_section(content: Content) -> str:
         "run one epoch of two steps. The layers are dense, of width 16. The programs are the same "
         "compiled functions called directly, so the difference is Python: the checks of arguments, "
         "and in `fit` the record of the run. Medians of up to 200 calls in turns in one process. "
-        f" Processes of each: {content['rounds']}."
+        f"Processes of each: {content['rounds']}."
     )
     head = ["", "the call, ms", "its programs, ms", "the difference, ms"]
     return joined(words, table(head, rows), failures(results))
