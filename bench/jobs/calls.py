@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import Any
 
 import jax
@@ -103,7 +104,7 @@ def raw_loop(
 
 
 def repeated(clock: Clock, depth: int) -> Result:
-    """Seconds of each public call, and of its compiled programs called by themselves."""
+    """Median seconds of each public call, and of its compiled programs called by themselves."""
     from fnet.distributed.sharding import Devices
     from fnet.fitting.sources import segment_steps
     from fnet.training.epochs import run
@@ -145,7 +146,8 @@ def repeated(clock: Clock, depth: int) -> Result:
     finished = {
         name: lambda call=call: jax.block_until_ready(call()) for name, call in calls.items()
     }
-    return dict(time_in_turns(finished, most=200, seconds=6))
+    times = time_in_turns(finished, most=200, seconds=6)
+    return {name: median(values) for name, values in times.items()}
 
 
 def update(clock: Clock, leaves: int) -> Result:
