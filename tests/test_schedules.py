@@ -264,6 +264,16 @@ def test_a_plain_function_is_a_learning_rate(schedule, tmp_path):
     chex.assert_trees_all_close(*runs, rtol=1e-6)
 
 
+def test_a_run_with_another_function_is_not_loaded(tmp_path):
+    def begun(rate):
+        return fnet.train_state(fnet.dense(1), fnet.sgd(rate), jax.random.key(0), (1,))
+
+    fnet.save(tmp_path / "run.safetensors", begun(partial(constant, rate=0.1)))
+    fnet.load(tmp_path / "run.safetensors", like=begun(partial(constant, rate=0.1)))
+    with pytest.raises(TypeError, match="learning_rate is FunctionSchedule.*0.1.*instead of.*0.2"):
+        fnet.load(tmp_path / "run.safetensors", like=begun(partial(constant, rate=0.2)))
+
+
 def test_a_function_built_anew_is_the_same_learning_rate():
     structures = {jax.tree.structure(fnet.sgd(partial(constant, rate=0.1))) for _ in range(2)}
     assert len(structures) == 1

@@ -108,7 +108,7 @@ class Program:
         return jax.jit(self.exported.call)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = jnp.asarray(x)
+        x = jax.device_put(x)  # jnp.asarray compiles a copy for each shape of a NumPy array
         if x.shape[1:] != self.in_shape or not x.shape or x.shape[0] == 0:
             raise ValueError(
                 f"`x` must be one sample or more of shape {self.in_shape}, got shape {x.shape}. "

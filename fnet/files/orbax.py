@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import reduce
@@ -127,7 +128,13 @@ class OrbaxCheckpoints(Checkpoints):
             tensors, metadata = read_tensors(path / BESIDE)
             check_kind(path / BESIDE, metadata, "orbax")
             if is_primary():
-                # The first checkpoints have no digests of these files.
+                if "files" not in metadata:
+                    warnings.warn(
+                        f"`{path}` has no digests of its arrays, as fnet wrote it before it hashed "
+                        f"them; they are read unchecked. Save the run again.",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
                 check_files(path, json.loads(metadata.get("files", "{}")))
         with together("restore a checkpoint"):  # and only once its files are known to be intact
             check_structure(path, json.loads(metadata["structure"]), structure(like))

@@ -176,13 +176,13 @@ def structure(tree: Tree) -> dict[str, str]:
 
     def visit(path: str, node: Any) -> None:
         children, form = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda n: n is not node)
-        if jax.tree_util.treedef_is_leaf(form):
+        if jax.tree_util.all_leaves([node]):
+            return
+        if not children and isinstance(node, tuple):  # says nothing that its place does not
             return
         if not isinstance(node, (dict, list)) and type(node) is not tuple and node is not None:
             shown = repr(jax.tree.unflatten(form, [Leaf()] * len(children)))
-            nodes[path] = re.sub(
-                r" at 0x[0-9a-f]+", "", shown
-            )  # the address of a function without a name
+            nodes[path] = re.sub(r" at 0x[0-9a-f]+", "", shown)  # the addresses of functions
         for keys, child in children:
             visit(f"{path}/{jax.tree_util.keystr(keys, simple=True)}".lstrip("/"), child)
 
