@@ -20,9 +20,8 @@ net = fnet.sequential(
 )
 optimizer = fnet.adam(fnet.warmup_cosine(1e-2, 2, 9))
 state = fnet.train_state(net, optimizer, jax.random.key(7), (5,))
-state, history = fnet.train(
-    net, state, (x, y), loss="sparse_categorical_crossentropy", epochs=2, batch_size=8
-)
+task = fnet.supervised(net, "sparse_categorical_crossentropy")
+state, history = fnet.train(task, state, (x, y), epochs=2, batch_size=8)
 digest = hashlib.sha256(np.asarray(history["loss"]).tobytes())
 for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
