@@ -8,7 +8,7 @@ BIN := .venv/bin
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
 
-examples: .venv/plot.installed  ## every program, its pictures, and the pages that list them
+examples: .venv/plot,interop.installed  ## every program, its pictures, and the pages that list them
 	cd examples/gallery && for program in ../*.py index.py; do \
 		echo "$$program"; ../../$(BIN)/python "$$program" || exit 1; \
 	done

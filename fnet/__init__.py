@@ -16,6 +16,9 @@ from .files import (
 )
 from .fitting import STOP as STOP, early_stopping as early_stopping, fit as fit
 from .interop import (
+    from_equinox as from_equinox,
+    from_flax as from_flax,
+    from_haiku as from_haiku,
     from_optax as from_optax,
     load_keras as load_keras,
     load_torch as load_torch,

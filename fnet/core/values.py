@@ -14,8 +14,8 @@ class Partial:
     arguments: tuple[Any, ...]
     keywords: tuple[tuple[str, Any], ...]
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self.function(*self.arguments, *arguments, **dict(self.keywords))
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.function(*self.arguments, *arguments, **{**dict(self.keywords), **keywords})
 
     @property
     def __name__(self) -> str:
