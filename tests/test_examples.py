@@ -190,6 +190,16 @@ def test_regularization(tmp_path, run):
 
 
 @pytest.mark.soak
+def test_flax_in_fnet(tmp_path, run):
+    shown = run("flax_in_fnet.py")
+    found = re.findall(r"accuracy (\S+) ± .* seeds, (\S+) of their average, loss (\S+)", shown)
+    (plain, _, plain_loss), (regularized, together, loss) = (map(float, row) for row in found)
+    assert together > regularized > plain > 0.9
+    assert loss < 0.95 * plain_loss
+    assert picture(tmp_path / "flax_in_fnet.png")
+
+
+@pytest.mark.soak
 def test_keras_side_by_side(tmp_path, run):
     shown = run("keras_side_by_side.py")
     assert "total     (10,)             407,050" in shown
