@@ -41,7 +41,8 @@ def from_equinox(
     The module computes one sample, and the layer maps it over the batch, y_i = module(x_i). The
     parameters are its floating arrays, named by path, as in `layers/0/weight`. Its other arrays and
     its `eqx.nn.State` are the state. `eqx.nn.inference_mode` switches it, and in training its
-    argument `key` is another key for each sample.
+    argument `key` is another key for each sample. `layer.to_module(params, state)` gives the pair
+    of module and `eqx.nn.State` back.
 
     Args:
         module: a module, which starts with the values it has; or the pair `(module, state)` of

@@ -32,7 +32,8 @@ def from_flax(module: Any, *, flag: str | None = None, dtype: Any = None) -> Lay
     The parameters are those that flax makes: for linen `module.init(key, x)["params"]`, for NNX
     the values of the `nnx.Param`s. All other collections and variables are the state. In training,
     a linen module draws dropout from `rngs={"dropout": key}`, and an NNX module from streams that
-    are reseeded at every step. NNX modules are switched by `train()` and `eval()`.
+    `nnx.reseed(module, dropout=key)` starts anew. NNX modules are switched by `train()` and
+    `eval()`; `layer.to_module(params, state)` gives one back.
 
     Args:
         module: a linen module; or an NNX module, which starts with the values it has; or a function

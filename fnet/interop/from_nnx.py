@@ -78,6 +78,7 @@ class Nnx(Layer):
             with_values("parameters", params, like_params),
             reseeded(streams, jax.random.key(0) if key is None else key),
             with_values("model state", state, like_state),
+            copy=True,  # variables that may change, wherever this is traced
         )
 
     def to_module(self, params: Tree, state: Tree) -> Any:
@@ -117,10 +118,7 @@ def is_variable(node: Any) -> bool:
 
 def values(state: Any) -> Tree:
     """The values of the variables, as nested dicts."""
-    plain = jax.tree.map(
-        lambda leaf: leaf.get_value() if is_variable(leaf) else leaf, state, is_leaf=is_variable
-    )
-    return to_dicts(plain)
+    return to_dicts(nnx().to_pure_dict(state))
 
 
 def with_values(what: str, dicts: Tree, like: Any) -> Any:
