@@ -199,6 +199,8 @@ CASES = {
     "equinox": Case(lambda: fnet.from_equinox(functools.partial(OfEquinox, 4)), loop_of_equinox),
     "haiku": Case(lambda: fnet.from_haiku(OF_HAIKU), loop_of_haiku),
 }
+# What compiles a program of its own: here for the one with the most moving parts.
+LONG = [pytest.param(name, marks=[pytest.mark.soak] * (name != "nnx")) for name in CASES]
 
 
 def task_of(net):
@@ -242,7 +244,7 @@ def test_a_rebuilt_model_is_equal_and_compiles_nothing(name, compilations):
     assert not compilations
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LONG)
 def test_a_run_is_saved_and_resumed(name, tmp_path):
     net, expected = trained(name)
     settings = {"batch_size": BATCH, "shuffle": False, "progress": False}
@@ -254,13 +256,21 @@ def test_a_run_is_saved_and_resumed(name, tmp_path):
     )
     assert_close(state.params, expected.params, 1e-6)
     assert_close(state.model_state, expected.model_state, 1e-6)
-    path = tmp_path / "weights.safetensors"
-    fnet.save_weights(path, state.params, net)
-    restored = fnet.load_weights(path, like=start_of(net).params)
-    assert_close(restored, state.params, 0)
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_its_state_and_weights_are_files(name, tmp_path):
+    net, state = trained(name)
+    path, like = tmp_path / "file.safetensors", start_of(net)
+    fnet.save(path, state)
+    restored = fnet.load(path, like)
+    assert_close(restored.params, state.params, 0)
+    assert_close(restored.model_state, state.model_state, 0)
+    fnet.save_weights(path, state.params, net)
+    assert_close(fnet.load_weights(path, like=like.params), state.params, 0)
+
+
+@pytest.mark.parametrize("name", LONG)
 def test_members_are_initialised_by_their_keys(name):
     net, _ = trained(name)
     keys = jax.random.split(KEY, 2)
