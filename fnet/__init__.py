@@ -14,7 +14,12 @@ from .files import (
     save as save,
     save_weights as save_weights,
 )
-from .fitting import STOP as STOP, early_stopping as early_stopping, fit as fit
+from .fitting import (
+    STOP as STOP,
+    early_stopping as early_stopping,
+    fit as fit,
+    reduce_on_plateau as reduce_on_plateau,
+)
 from .interop import (
     from_equinox as from_equinox,
     from_flax as from_flax,
@@ -73,16 +78,21 @@ from .layers import (
     tanh as tanh,
 )
 from .losses import (
+    Statistic as Statistic,
     accuracy as accuracy,
+    auc as auc,
     binary_accuracy as binary_accuracy,
     binary_crossentropy as binary_crossentropy,
     categorical_crossentropy as categorical_crossentropy,
     confusion_matrix as confusion_matrix,
+    f1 as f1,
     huber as huber,
     kl_divergence as kl_divergence,
     mean_absolute_error as mean_absolute_error,
     mean_squared_error as mean_squared_error,
     one_hot as one_hot,
+    precision as precision,
+    recall as recall,
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
     to_categorical as to_categorical,
     top_k_accuracy as top_k_accuracy,
@@ -125,9 +135,14 @@ from .training import (
     TrainState as TrainState,
     evaluate as evaluate,
     grid as grid,
+    l1 as l1,
+    l2 as l2,
+    penalized as penalized,
     predict as predict,
     predict_classes as predict_classes,
+    sharpness_aware as sharpness_aware,
     supervised as supervised,
+    task as task,
     train as train,
     train_many as train_many,
     train_state as train_state,

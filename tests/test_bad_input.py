@@ -61,8 +61,8 @@ DATA_CASES = [
      r"^dense: expected input with 16 features in the last axis, got shape \(\d+, 14\)\. "
      r"Build the parameters with in_shape=\(14,\), or flatten the input first\."),
     ("lengths", (X, Y[:49]), LOSS, ValueError,
-     r"`data` must hold as many labels as samples, got x of shape \(50, 4, 4\) and y of shape "
-     r"\(49,\)\."),
+     r"`data` must hold as many samples in every leaf, got `x` of shape \(50, 4, 4\) and `y` of "
+     r"shape \(49,\)\."),
     ("high label", (X, np.where(Y == 2, 3, Y)), LOSS, ValueError,
      r"`y` must hold labels in \[0, 3\), got 0 to 3\."),
     ("negative label", (X, Y - 1), LOSS, ValueError,
@@ -81,7 +81,7 @@ DATA_CASES = [
      r"`data` must be a pair of arrays \(x, y\), or \(x, y, weights\), got an array of"),
     ("four", (X, Y, Y, Y), LOSS, TypeError, r"`data` must be a pair of arrays .*, got a tuple"),
     ("weights of another length", (X, Y, Y[1:]), LOSS, ValueError,
-     r"`weights` of `data` must be a number for each of 50, shape \(50,\), got shape \(49,\)"),
+     r"`data` must hold as many samples in every leaf, got `x` .* and `weights` of shape \(49,\)"),
     ("negative weights", (X, Y, Y - 1), LOSS, ValueError,
      r"`weights` of `data` must not be negative, got -1\.0\. 0 leaves a sample out"),
     ("a dict", {"x": X, "y": Y}, LOSS, TypeError, r"`data` must be a pair of arrays .* got a dict"),
@@ -127,7 +127,7 @@ RUNS += [
         ("", "batch_size", 2.5, r"`batch_size` must be an integer of at least 1, got 2\.5\."),
         ("", "epochs", 0, r"`epochs` must be an integer of at least 1, got 0\."),
         ("", "epochs", True, r"`epochs` must be an integer of at least 1, got True\."),
-        ("lengths", "validation", (X, Y[1:]), "`validation` must hold as many labels as samples"),
+        ("lengths", "validation", (X, Y[1:]), "`validation` must hold as many samples in"),
         ("labels", "validation", (X, Y + 1), r"`y` must hold labels in \[0, 3\), got 1 to 3\."),
         ("a name", "record", ["gradient"], "`record` must name series of this run, got 'gradient'"),
     ]
@@ -552,7 +552,7 @@ ROWS = [
         "no batches",
         lambda: fit(NET, STATE, iter([])),
         ValueError,
-        "^`data` must give at least one batch an epoch, got none",
+        "^`data` must give at least one batch, got none",
     ),
     Row(
         "a split of batches",
@@ -570,7 +570,7 @@ ROWS = [
         "a bad batch",
         lambda: fit(NET, STATE, [(X, Y[1:])]),
         ValueError,
-        "^batch 1 of `data` must hold as many labels",
+        "^batch 1 of `data` must hold as many samples",
     ),
     Row(
         "a series as a word", partial(go, record="loss"), TypeError, "^`record` must be a list, got"
@@ -621,7 +621,7 @@ ROWS = [
         "a model for a task",
         lambda: fnet.train(NET, STATE, (X, Y), epochs=1, batch_size=8),
         TypeError,
-        r"^`task` must be a task, got sequential\(.*Make one of a model: fnet.supervised",
+        r"^`task` must be a task, got sequential\(.*Wrap it: fnet.supervised",
     ),
     Row("a form", lambda: many(MEMBERS, (X, Y), form="pmap"), ValueError, "^`form` must be one of"),
     Row(

@@ -291,8 +291,8 @@ def by_hand():
         ),
         (
             failing(BAD, lambda x, y: x),
-            TypeError,
-            r"must give tuples \(x, y\) or .* got an array of shape",
+            ValueError,
+            rf"must give every row with the same shapes .* got uint8 of .* in rows {FIRST}",
         ),
         (
             Lists(y=np.where(np.arange(50) == BAD, 3, Y)),
@@ -326,10 +326,10 @@ def test_an_error_says_where_and_what_was_trained_until_then_is_saved(
 @pytest.mark.parametrize(
     ("data", "error", "words"),
     [
-        ((Lists(), Y[1:]), ValueError, r"as many labels as samples, at least one, got lengths \["),
+        ((Lists(), Y[1:]), ValueError, r"as many samples in .*, at least one, got lengths \["),
         (Lists(X[:0], Y[:0]), ValueError, r"at least one, got lengths \[0\]"),
         (Lists(change=lambda rows, batch: (*batch, -Y[rows])), ValueError, "must not be negative"),
-        (Lists(change=lambda rows, batch: {"x": X}), TypeError, "tuples .* got a dict"),
+        (Lists(change=lambda rows, batch: {"x": X}), TypeError, "pair of arrays .* got a dict"),
     ],
 )  # fmt: skip
 def test_a_source_that_cannot_be_used_is_refused_at_once(data, error, words, compilations):

@@ -112,8 +112,8 @@ def weights(w):
 
 BAD = {
     "another length": (
-        ValueError, r"^`weights` of `data` must be a number for each of 50, shape \(50,\), got "
-        r"shape \(49,\) and dtype float32\. 1 is", weights(WEIGHTS[1:]),
+        ValueError, r"^`data` must hold as many samples in every leaf, got `x` of shape "
+        r"\(50, 4, 4\) and `weights` of shape \(49,\)", weights(WEIGHTS[1:]),
     ),
     "a column": (
         ValueError, r"^`weights` of `data` must be a number .*, got shape \(50, 1\)",
@@ -156,7 +156,7 @@ BAD = {
         lambda: fnet.class_weights(np.ones((4, 3)), {}),
     ),
     "a batch's weights": (
-        ValueError, r"^`weights` of batch 2 of `data` must be a number for each of 50",
+        ValueError, r"^batch 2 of `data` must hold as many samples in every leaf",
         lambda: fit([(X, Y, WEIGHTS), (X, Y, WEIGHTS[1:])], epochs=1),
     ),
     "a loss of the batch": (

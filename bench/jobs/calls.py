@@ -110,7 +110,8 @@ def repeated(clock: Clock, depth: int) -> Result:
     from fnet.training.epochs import run
     from fnet.training.evaluate import compiled_means
     from fnet.training.predict import outputs
-    from fnet.training.program import make_program
+    from fnet.training.program import make_program, training_values
+    from fnet.training.shapes import batch_like
     from fnet.training.step import empty_sums
 
     samples, batch_size = 256, 128
@@ -119,7 +120,9 @@ def repeated(clock: Clock, depth: int) -> Result:
     params, model_state = state.params, state.model_state
     data = jax.tree.map(jnp.asarray, synthetic(samples))
     devices = Devices()
-    program = make_program(task, (), 1, devices).with_names(("loss", "accuracy"))
+    batch = batch_like(data, batch_size)
+    values = training_values(task, params, model_state, batch, state.key)
+    program = make_program(task, (), 1, devices).with_values(values)
     sizes: dict[str, Any] = {"batch_size": batch_size}
 
     def fit_programs() -> None:
@@ -135,7 +138,7 @@ def repeated(clock: Clock, depth: int) -> Result:
         "fit": lambda: fnet.fit(task, state, data, progress=False, **sizes),
         "fit, programs": fit_programs,
         "train": lambda: fnet.train(task, state, data, epochs=1, **sizes),
-        "train, programs": lambda: run(program, state, data, None, 1, batch_size, True),
+        "train, programs": lambda: run(program, state, data, None, 1, batch_size, True, None),
         "evaluate": lambda: fnet.evaluate(task, state, data),
         "evaluate, programs": lambda: jax.device_get(
             compiled_means(program, params, model_state, data, samples)

@@ -6,24 +6,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .trees import as_arrays, by_path
 from .values import describe
 
 
-def check_data(argument: str, data: Any) -> tuple[Any, ...]:
-    """Validate `(x, y)` or `(x, y, weights)`: equal lengths, not empty; lists become arrays."""
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+def check_data(argument: str, data: Any) -> Any:
+    """Validate a tree with the samples in axis 0 of every leaf, or None; lists become arrays."""
+    if data is None:
+        return None
+    data = as_arrays(data)
+    leaves = by_path(data)
+    if not leaves:
         raise TypeError(
-            f"{argument} must be a pair of arrays (x, y), or (x, y, weights), got "
-            f"{describe(data)}. Pass the samples and their labels as one tuple."
+            f"{argument} must be a tree of arrays, such as (x, y) or a dict, got {describe(data)}. "
+            f"Pass at least one array."
         )
-    x, y, *weights = (a if hasattr(a, "shape") else np.asarray(a) for a in data)
-    if np.shape(x)[:1] != np.shape(y)[:1] or not np.shape(x):
-        raise ValueError(
-            f"{argument} must hold as many labels as samples, got x of shape {np.shape(x)} and "
-            f"y of shape {np.shape(y)}. Take both from the same rows."
-        )
-    check_samples(f"`x` of {argument}", x)
-    return x, y, *(check_weights(f"`weights` of {argument}", w, np.shape(x)[0]) for w in weights)
+    first, *others = leaves
+    check_samples(leaf_of(argument, data, first), leaves[first])
+    for name in others:
+        if np.shape(leaves[name])[:1] != np.shape(leaves[first])[:1]:
+            raise ValueError(
+                f"{argument} must hold as many samples in every leaf, got "
+                f"`{leaf_name(data, first)}` of shape {np.shape(leaves[first])} and "
+                f"`{leaf_name(data, name)}` of shape {np.shape(leaves[name])}. Take all from the "
+                f"same rows."
+            )
+    return data
+
+
+def leaf_name(data: Any, path: str) -> str:
+    """The path of a leaf for an error; a pair or triple is `(x, y, weights)`."""
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        number, *rest = path.split("/")
+        return "/".join((("x", "y", "weights")[int(number)], *rest))
+    return path
+
+
+def leaf_of(argument: str, data: Any, path: str) -> str:
+    return f"`{leaf_name(data, path)}` of {argument}" if path else argument
 
 
 def check_weights(what: str, weights: Any, samples: int) -> Any:
@@ -50,11 +70,9 @@ def check_samples(what: str, x: Any) -> None:
         )
 
 
-def check_batch_size(batch_size: int | None, x: Any) -> int:
-    """Return the samples per batch, at most the length of `x`; None means all of `x`."""
-    check_samples("`x`", x)
-    size = np.shape(x)[0]
-    return size if batch_size is None else min(check_count("batch_size", batch_size), size)
+def check_batch_size(batch_size: int | None, samples: int) -> int:
+    """Return the samples per batch, at most all of them; None means all."""
+    return samples if batch_size is None else min(check_count("batch_size", batch_size), samples)
 
 
 def check_count(argument: str, count: int) -> int:
@@ -79,6 +97,11 @@ def check_split(data: Any, validation: Any, validation_split: float) -> tuple[An
             f"`validation` and `validation_split` must exclude each other, got both, a split of "
             f"{validation_split}. Drop one of them."
         )
+    if data is None:
+        raise ValueError(
+            f"`validation_split` must be 0 without data to split, got {validation_split} and None. "
+            f"Pass `validation` instead."
+        )
     size = len(jax.tree.leaves(data)[0])
     cut = int(size * (1 - validation_split))
     if cut in (0, size):
@@ -92,14 +115,10 @@ def check_split(data: Any, validation: Any, validation_split: float) -> tuple[An
     return kept, held_out
 
 
-def check_finite_data(where: str, data: Any) -> None:
-    """Raise if any array holds NaN or infinity; `where` follows the array's name in the message."""
-    for path, array in jax.tree_util.tree_leaves_with_path(data):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if isinstance(data, tuple):
-            number, _, rest = name.partition("/")
-            name = "/".join(filter(None, (("x", "y", "weights")[int(number)], rest)))
-        check_finite(f"`{name}`{where}", array)
+def check_finite_data(argument: str, data: Any) -> None:
+    """Raise if any array holds NaN or infinity."""
+    for path, array in by_path(data).items():
+        check_finite(leaf_of(argument, data, path), array)
 
 
 def check_finite(what: str, array: Any) -> None:

@@ -4,14 +4,39 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Tree = Any  # nested dicts of arrays, or any other pytree
 
 
-def by_path(tree: Tree) -> dict[str, Any]:
+def by_path(tree: Tree, separator: str = "/") -> dict[str, Any]:
     """Map each leaf's path, such as `dense_1/kernel`, to the leaf."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator=separator): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def in_form(tree: Tree, like: Tree) -> Tree:
+    """The leaves of a tree, found by their paths, in the form of another."""
+    leaves = by_path(tree)
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in by_path(like)])
+
+
+def as_arrays(tree: Tree) -> Tree:
+    """The tree with arrays as leaves: a list of numbers is an array, a list of arrays a tree."""
+
+    def is_numbers(node: Any) -> bool:
+        inner = node
+        while isinstance(inner, (list, tuple)) and inner:
+            inner = inner[0]
+        return isinstance(node, list) and not (
+            getattr(inner, "shape", ()) or isinstance(inner, dict)
+        )
+
+    return jax.tree.map(
+        lambda leaf: leaf if hasattr(leaf, "shape") else np.asarray(leaf), tree, is_leaf=is_numbers
+    )
 
 
 def global_norm(tree: Tree) -> jax.Array:

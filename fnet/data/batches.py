@@ -14,6 +14,7 @@ from .shuffle import epoch_order
 
 
 def num_samples(data: Tree) -> int:
+    """The length of axis 0 of the leaves."""
     return jax.tree.leaves(data)[0].shape[0]
 
 
@@ -35,22 +36,22 @@ def map_batches(function: Callable[[Any], Any], arrays: Any, batch_size: int) ->
 
 
 def batches(
-    data: tuple[Any, ...], batch_size: int | None, *, key: jax.Array | None = None, epoch: int = 0
-) -> Iterator[tuple[Any, ...]]:
+    data: Tree, batch_size: int | None, *, key: jax.Array | None = None, epoch: int = 0
+) -> Iterator[Tree]:
     """One epoch of batches, in the order in which `train` and `fit` take them.
 
     Args:
-        data: `(x, y)`, arrays of the same length, or `(x, y, weights)`.
+        data: a tree with the samples in axis 0 of every leaf, such as `(x, y)`.
         batch_size: samples a batch; the last batch holds what is left. None for all of them.
         key: the `key` of the TrainState; without one, the order of the data.
         epoch: the number of the epoch.
 
     Returns:
-        An iterator over the batches, `(x, y)` or `(x, y, weights)`.
+        An iterator over the batches, trees like `data`.
 
     Raises:
         ValueError: the data is empty, lengths differ, or the batch size is below 1.
-        TypeError: `data` is not a pair or triple.
+        TypeError: `data` holds no array.
 
     Example:
         >>> import numpy as np, fnet
@@ -59,7 +60,8 @@ def batches(
         [[0, 1], [2, 3], [4]]
     """
     data = check_data("`data`", data)
-    size, length = len(data[0]), check_batch_size(batch_size, data[0])
+    size = num_samples(data)
+    length = check_batch_size(batch_size, size)
     order = np.arange(size) if key is None else np.asarray(epoch_order(key, epoch, size))
     parts = (order[start : start + length] for start in range(0, size, length))
-    return (tuple(array[rows] for array in data) for rows in parts)
+    return (jax.tree.map(lambda array, rows=rows: array[rows], data) for rows in parts)

@@ -7,22 +7,32 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.checks import check_data, check_split
-from ..core.values import describe
+from ..core.checks import check_split
+from ..core.trees import Tree, as_arrays
 
 BLOCK = 1024  # rows read at a time for validation
 
-Kinds = list[tuple[tuple[int, ...], Any]]  # shape and dtype of what a row holds
-LookUp = Callable[[list[int]], tuple[np.ndarray, ...]]
+Kinds = tuple[Any, list[tuple[tuple[int, ...], Any]]]  # structure, and shape and dtype of leaves
+LookUp = Callable[[list[int]], Tree]
 
 
 def is_random_access(data: Any) -> bool:
-    """Whether to read rows: `data` is an object with rows, or has one as x, y or weights."""
-    if isinstance(data, (tuple, list)):
-        return any(map(is_looked_up, data))
+    """Whether to read rows: `data` is an object with rows, or a tree that has one as a leaf."""
+    if isinstance(data, (tuple, list, dict)):
+        return any(map(is_looked_up, jax.tree.leaves(indexable(data))))
     if isinstance(data, Iterable) and not hasattr(data, "__getitems__"):
         return False
     return is_looked_up(data)
+
+
+def indexable(data: Any) -> Tree:
+    """The tree with lists as arrays, but for a list at its top, which is a tuple."""
+    data = tuple(data) if isinstance(data, list) else data
+    return jax.tree.map(
+        lambda column: np.asarray(column) if isinstance(column, list) else column,
+        data,
+        is_leaf=lambda node: isinstance(node, list),
+    )
 
 
 def is_looked_up(column: Any) -> bool:
@@ -34,30 +44,29 @@ def is_looked_up(column: Any) -> bool:
 
 
 class RandomAccessData:
-    """Samples by number: `read(rows)` gives `(x, y)` or `(x, y, weights)` of these rows.
+    """Samples by number: `read(rows)` gives the tree of these rows.
 
     Rows are read in increasing order, which HDF5 needs and disks like. All must have the shapes and
     dtypes of the first.
     """
 
     def __init__(self, data: Any):
+        is_tree = isinstance(data, (tuple, list, dict))
         self.size = self.samples = common_length(
-            data if isinstance(data, (tuple, list)) else (data,)
+            jax.tree.leaves(indexable(data)) if is_tree else [data]
         )
         rows = list(range(min(self.size, 2)))
-        if isinstance(data, (tuple, list)):
-            columns = tuple(c if is_looked_up(c) else np.asarray(c) for c in data)
-            self.look_up: LookUp = partial(by_column, columns)
+        if is_tree:
+            self.look_up: LookUp = partial(by_column, indexable(data))
         elif answers_lists(data, rows):
             self.look_up = partial(by_batch, data)
         else:
             self.look_up = partial(by_sample, data)
-        self.kinds: Kinds = []
-        ends = self.read(np.array([0, self.size - 1][: self.size]))  # the last one is there too
-        check_data("`data`", ends)
-        self.kinds = kinds(array[0] for array in ends)
+        self.kinds: Kinds | None = None
+        self.ends = self.read(np.array([0, self.size - 1][: self.size]))  # the last is there too
+        self.kinds = kinds(jax.tree.map(lambda array: array[0], self.ends))
 
-    def read(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    def read(self, rows: np.ndarray) -> Tree:
         order = np.argsort(rows)
         try:
             batch = self.look_up(rows[order].tolist())
@@ -71,17 +80,17 @@ class RandomAccessData:
             raise
         self.check(rows, batch)
         back = np.argsort(order)
-        return tuple(array[back] for array in batch)
+        return jax.tree.map(lambda array: array[back], batch)
 
-    def check(self, rows: np.ndarray, batch: tuple[np.ndarray, ...]) -> None:
-        lengths = [len(array) if array.ndim else None for array in batch]
+    def check(self, rows: np.ndarray, batch: Tree) -> None:
+        lengths = [len(array) if array.ndim else None for array in jax.tree.leaves(batch)]
         if any(length != len(rows) for length in lengths):
             raise ValueError(
                 f"`data` must give as many rows as it is asked for, {len(rows)}, got {lengths} "
                 f"for {numbers(rows)}. Its length is {self.size}: correct its __len__, or fill "
                 f"it up."
             )
-        found = kinds(array[0] for array in batch)
+        found = kinds(jax.tree.map(lambda array: array[0], batch))
         check_kinds(numbers(rows), found, self.kinds or found)
 
     def split(self, validation: Any, fraction: float) -> Any:
@@ -92,15 +101,15 @@ class RandomAccessData:
             return validation
         starts = range(self.samples, self.size, BLOCK)
         blocks = [self.read(np.arange(i, min(i + BLOCK, self.size))) for i in starts]
-        return tuple(map(np.concatenate, zip(*blocks, strict=True)))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
 
 
 def common_length(columns: Sequence[Any]) -> int:
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1 or not lengths[0]:
         raise ValueError(
-            f"`data` must hold as many labels as samples, at least one, got lengths {lengths}. "
-            f"Take them from the same rows."
+            f"`data` must hold as many samples in every leaf, at least one, got lengths {lengths}. "
+            f"Take all from the same rows."
         )
     return lengths[0]
 
@@ -118,43 +127,40 @@ def answers_lists(source: Any, rows: list[int]) -> bool:
             second.add_note(f"raised by `data[{rows[0]}]`, after `data[{rows}]` raised {error!r}")
             raise
         return False
-    return all(np.shape(array)[:1] == (len(rows),) for array in check_tuple(batch))
+    return all(np.shape(array)[:1] == (len(rows),) for array in jax.tree.leaves(arrays(batch)))
 
 
-def by_column(columns: tuple[Any, ...], rows: list[int]) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(column[rows]) for column in columns)
+def by_column(data: Tree, rows: list[int]) -> Tree:
+    return jax.tree.map(lambda column: np.asarray(column[rows]), data)
 
 
-def by_batch(source: Any, rows: list[int]) -> tuple[np.ndarray, ...]:
-    return tuple(map(np.asarray, check_tuple(source[rows])))
+def by_batch(source: Any, rows: list[int]) -> Tree:
+    return arrays(source[rows])
 
 
-def by_sample(source: Any, rows: list[int]) -> tuple[np.ndarray, ...]:
+def by_sample(source: Any, rows: list[int]) -> Tree:
     look_up = getattr(source, "__getitems__", lambda rows: [source[row] for row in rows])
-    samples = [tuple(map(np.asarray, check_tuple(sample))) for sample in look_up(rows)]
+    samples = [arrays(sample) for sample in look_up(rows)]
     for row, sample in zip(rows, samples, strict=False):  # too few are refused where all are
         check_kinds(f"row {row}", kinds(sample), kinds(samples[0]))
-    return tuple(map(np.stack, zip(*samples, strict=True)))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *samples)
 
 
-def check_tuple(sample: Any) -> Any:
-    if not isinstance(sample, (tuple, list)) or len(sample) not in (2, 3):
-        raise TypeError(
-            f"`data` must give tuples (x, y) or (x, y, weights) for its rows, got "
-            f"{describe(sample)}. Put the sample and its label into one tuple."
-        )
-    return sample
+def arrays(batch: Any) -> Tree:
+    """The tree with NumPy arrays as leaves; a list at its top is a tuple."""
+    return jax.tree.map(np.asarray, as_arrays(tuple(batch) if isinstance(batch, list) else batch))
 
 
-def kinds(sample: Iterable[np.ndarray]) -> Kinds:
-    return [(array.shape, array.dtype) for array in sample]
+def kinds(sample: Tree) -> Kinds:
+    leaves, structure = jax.tree.flatten(sample)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 def check_kinds(where: str, found: Kinds, first: Kinds) -> None:
     if found != first:
         theirs, ours = (
-            " and ".join(f"{dtype} of shape {shape}" for shape, dtype in which)
-            for which in (found, first)
+            " and ".join(f"{dtype} of shape {shape}" for shape, dtype in leaves)
+            for _, leaves in (found, first)
         )
         raise ValueError(
             f"`data` must give every row with the same shapes and dtypes, {ours} at first, got "

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,18 +12,20 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ..core.checks import check_batch_size, check_data, check_finite
+from ..core.trees import Tree
+from ..data.batches import num_samples
 from ..data.shuffle import epoch_order
 from .sharding import check_mesh, over_data
 
 
 def host_batches(
-    data: tuple[Any, ...], batch_size: int | None, mesh: Mesh, *, key: jax.Array | None = None
+    data: Tree, batch_size: int | None, mesh: Mesh, *, key: jax.Array | None = None
 ) -> "HostBatches":
     """Batches over the devices of all processes; each process reads only its own rows.
 
     Args:
-        data: `(x, y)`, arrays of the same length with rows to index, such as `numpy.memmap`, or
-            `(x, y, weights)`. The same in all processes; only their own rows are looked at.
+        data: a tree, such as `(x, y)`, whose leaves have rows to index, as many in each, such as
+            `numpy.memmap`. The same in all processes; only their own rows are looked at.
         batch_size: samples a batch of all processes together; None for all of them.
         mesh: devices under named axes, one of them "data". A batch whose size the axis does not
             divide, often the last one, lies on every device as a whole.
@@ -43,26 +46,29 @@ def host_batches(
         [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
     data = check_data("`data`", data)
-    return HostBatches(data, check_batch_size(batch_size, data[0]), check_mesh(mesh), key)
+    samples = num_samples(data)
+    batch_size = check_batch_size(batch_size, samples)
+    return HostBatches(data, samples, batch_size, check_mesh(mesh), key)
 
 
 @dataclass(frozen=True, eq=False)
 class HostBatches:
     """Epochs of batches that lie on a mesh; see `host_batches`."""
 
-    data: tuple[Any, ...]
+    data: Tree
+    samples: int
     batch_size: int
     mesh: Mesh
     key: jax.Array | None
 
     def __len__(self) -> int:
-        return -(-len(self.data[0]) // self.batch_size)
+        return -(-self.samples // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[jax.Array, ...]]:
+    def __iter__(self) -> Iterator[Tree]:
         return self.epoch(0)
 
-    def epoch(self, number: int) -> Iterator[tuple[jax.Array, ...]]:
-        size, order = len(self.data[0]), None
+    def epoch(self, number: int) -> Iterator[Tree]:
+        size, order = self.samples, None
         if self.key is not None:  # computed by each process for itself
             data = jnp.asarray(np.asarray(jax.random.key_data(self.key)))
             key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(self.key))
@@ -71,7 +77,7 @@ class HostBatches:
             rows = np.arange(start, min(start + self.batch_size, size))
             rows = rows if order is None else order[rows]
             sharding = over_data(self.mesh, len(rows))
-            yield tuple(lying(array, rows, sharding) for array in self.data)
+            yield jax.tree.map(partial(lying, rows=rows, sharding=sharding), self.data)
 
 
 def lying(array: Any, rows: np.ndarray, sharding: NamedSharding) -> jax.Array:

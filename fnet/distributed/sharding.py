@@ -95,7 +95,7 @@ class Devices:
 
     def shard_batch(self, batch: T) -> T:
         """Put a batch on the devices, see `over_data`."""
-        if self.mesh is None:
+        if self.mesh is None or batch is None:
             return jax.tree.map(jnp.asarray, batch)
         return put(batch, over_data(self.mesh, len(jax.tree.leaves(batch)[0])))
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from ..core.checks import check_count
+from ..losses.monitor import Mode, Monitor
 from ..training.state import TrainState
 from .state import read_run, write_run
 from .tensor_file import CorruptFileError
@@ -31,6 +32,9 @@ class Checkpoints:
         directory: the folder; it is created if it does not exist.
         keep: how many files to keep.
         every: the number of steps between saves; by default, `fit` saves after each epoch.
+        best: the name of a loss or metric, such as "val_loss": the state of the best epoch by it
+            is kept beside the newest ones, for `checkpoints.best(like)`.
+        mode: "min" where lower is better, "max" where higher is; by default as `best` has it.
 
     In your own loop, call the object: `checkpoints(epoch, state)` saves `state` and returns.
 
@@ -58,11 +62,18 @@ class Checkpoints:
     suffix = ".safetensors"
 
     def __init__(
-        self, directory: str | os.PathLike[str], *, keep: int = 3, every: int | None = None
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        keep: int = 3,
+        every: int | None = None,
+        best: str | None = None,
+        mode: Mode = None,
     ):
         self.directory = Path(directory)
         self.keep = check_count("keep", keep)
         self.every = None if every is None else check_count("every", every)
+        self.monitor = None if best is None else Monitor(best, mode)
 
     def __repr__(self) -> str:
         return (
@@ -91,6 +102,19 @@ class Checkpoints:
         """
         found = self.read_latest(like)
         return None if found is None else found[0]
+
+    def best(self, like: TrainState) -> TrainState | None:
+        """The state of the best epoch, in the form of `like`, or None if there is none.
+
+        Raises:
+            CorruptFileError: the file is damaged.
+            ValueError, TypeError: the state is of another model or optimizer.
+        """
+        path = self.directory / f"best{self.suffix}"
+        return self.read(path, like)[0] if self.is_one(path) else None
+
+    def write_best(self, state: TrainState) -> None:
+        self.put(self.directory / f"best{self.suffix}", state, {})
 
     def read_latest(self, like: TrainState) -> tuple[TrainState, Extra] | None:
         for step in reversed(self.steps()):
@@ -158,8 +182,14 @@ class Saver:
         self.going: Future[None] | None = None
 
     def save(self, state: TrainState, extra: Extra) -> None:
+        self.submit(self.checkpoints.write, state, extra)
+
+    def save_best(self, state: TrainState) -> None:
+        self.submit(self.checkpoints.write_best, state)
+
+    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
         self.wait()
-        self.going = self.thread.submit(self.checkpoints.write, state, extra)
+        self.going = self.thread.submit(write, *arguments)
         if jax.process_count() > 1:  # all processes must communicate in the same order
             self.wait()
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from ..distributed.processes import is_primary, together
+from ..losses.monitor import Mode
 from ..training.state import TrainState
 from .atomic import sync_folder
 from .checkpoints import Checkpoints, Extra
@@ -55,10 +56,16 @@ class OrbaxCheckpoints(Checkpoints):
     suffix = ""
 
     def __init__(
-        self, directory: str | os.PathLike[str], *, keep: int = 3, every: int | None = None
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        keep: int = 3,
+        every: int | None = None,
+        best: str | None = None,
+        mode: Mode = None,
     ):
         checkpointer()
-        super().__init__(Path(directory).absolute(), keep=keep, every=every)
+        super().__init__(Path(directory).absolute(), keep=keep, every=every, best=best, mode=mode)
 
     def is_one(self, path: Path) -> bool:
         return path.is_dir()

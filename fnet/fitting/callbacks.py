@@ -1,15 +1,65 @@
-"""Callbacks of `fit`: functions `callback(epoch, state, logs)` that may end the run."""
+"""Callbacks of `fit`: functions `callback(epoch, state, logs)` after each epoch.
+
+One returns None, `STOP` to end the run, or a TrainState to go on from. One that remembers may have
+three more names, so that a resumed run continues as if nothing had happened:
+
+    resume(history)    is called before a resumed run, with the history so far
+    memory             a tree of arrays, which is saved with the run and set before `resume`
+    end(state)         is called after a complete run, and may return another state as its result
+"""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+
+from ..core.trees import in_form
 from ..core.values import describe
-from ..losses.metrics import improves_downwards
+from ..losses.monitor import Mode, Monitor
+from ..training.grid import with_hyperparameters
+from ..training.state import TrainState
 
 STOP = object()  # what a callback returns to end the run
 
 
-class early_stopping:
+class Patient:
+    """What waits for a monitored value to improve. Each run starts anew, a resumed one goes on."""
+
+    def __init__(self, monitor: str, patience: int, mode: Mode, min_delta: float):
+        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
+            raise ValueError(
+                f"`patience` must be an integer of at least 0, got {patience!r}. "
+                f"0 and 1 both act at the first epoch that is not better than the best."
+            )
+        if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
+            raise TypeError(f"`min_delta` must be a number, got {describe(min_delta)}.")
+        self.monitor, self.patience = Monitor(monitor, mode), patience
+        self.min_delta = abs(min_delta)
+        self.best, self.waited = -float("inf"), 0
+
+    def improved(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Whether this epoch is better than the best so far; count those that are not."""
+        score = self.monitor.score(logs)
+        if epoch == 0:
+            self.best, self.waited = -float("inf"), 0
+        if score - self.min_delta > self.best:  # never true of NaN
+            self.best, self.waited = score, 0
+            return True
+        self.waited += 1
+        return False
+
+    def resume(self, history: Mapping[str, Any]) -> None:
+        for epoch, value in enumerate(history.get(self.monitor.name, ())):
+            self.advance(epoch, {self.monitor.name: value})
+
+    def advance(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Whether it is time to act."""
+        return not self.improved(epoch, logs) and self.waited >= self.patience and epoch > 0
+
+
+class early_stopping(Patient):
     """Ends a run when the monitored value has not improved for `patience` epochs, as in Keras.
 
     It starts anew with each run of `fit`, and continues with one that is resumed.
@@ -20,10 +70,14 @@ class early_stopping:
             the first.
         mode: "min" where lower is better, "max" where higher is. By default as the loss or metric
             of that name has it; a function of your own needs it.
+        min_delta: an epoch is better only if it is so by more than this.
+        restore_best: whether a complete run returns the parameters and statistics of its best
+            epoch. What is saved on the way are those of the last, so that the run can go on.
 
     Raises:
         ValueError: `patience` below 0, an unknown mode; (in the run) a name that is not in the
             logs, or one whose direction is not known.
+        TypeError: `min_delta` is not a number.
 
     Example:
         >>> import fnet
@@ -39,47 +93,96 @@ class early_stopping:
         self,
         monitor: str = "val_loss",
         patience: int = 0,
-        mode: Literal["min", "max"] | None = None,
+        mode: Mode = None,
+        min_delta: float = 0.0,
+        restore_best: bool = False,
     ):
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
-            raise ValueError(
-                f"`patience` must be an integer of at least 0, got {patience!r}. "
-                f"0 ends the run at the first epoch that is not better than the best."
-            )
-        if mode not in (None, "min", "max"):
-            raise ValueError(
-                f"`mode` must be 'min', 'max' or None, got {describe(mode)}. "
-                f"Write 'min' where lower is better."
-            )
-        self.monitor, self.patience, self.mode = monitor, patience, mode
-        self.best, self.waited = -float("inf"), 0
+        super().__init__(monitor, patience, mode, min_delta)
+        self.restore_best = restore_best
+        self.memory: dict[str, Any] = {}  # of the best epoch
 
-    def __call__(self, epoch: int, state: Any, logs: Mapping[str, float]) -> Any:
-        if self.monitor not in logs:
-            raise ValueError(
-                f"`monitor` must be one of {', '.join(map(repr, logs))}, got {self.monitor!r}. "
-                f"For a value that starts with val_ pass validation data to fit."
-            )
+    def __call__(self, epoch: int, state: TrainState, logs: Mapping[str, float]) -> Any:
+        late = self.advance(epoch, logs)
         if epoch == 0:
-            self.best, self.waited = -float("inf"), 0
-        value = -logs[self.monitor] if self.downwards() else logs[self.monitor]
-        if value > self.best:  # never true of NaN
-            self.best, self.waited = value, 0
-            return None
-        self.waited += 1
-        return STOP if self.waited >= self.patience and epoch > 0 else None
+            self.memory = {}
+        if self.restore_best and not self.waited:
+            self.memory = {"params": state.params, "model_state": state.model_state}
+        return STOP if late else None
 
-    def downwards(self) -> bool:
-        if self.mode is not None:
-            return self.mode == "min"
-        downwards = improves_downwards(self.monitor.removeprefix("val_"))
-        if downwards is None:
+    def end(self, state: TrainState) -> TrainState:
+        trees = {"params": state.params, "model_state": state.model_state}
+        best = in_form(self.memory, trees) if self.memory else trees
+        return replace(state, **best)
+
+
+class reduce_on_plateau(Patient):
+    """Multiplies the learning rate when the monitored value has not improved, as in Keras.
+
+    The learning rate is that of the optimizer, which must be a number and no schedule. It changes
+    in the state alone, so nothing is compiled again. A resumed run continues.
+
+    Args:
+        monitor: the name of a loss or metric in the logs.
+        factor: what the learning rate is multiplied by, in (0, 1).
+        patience: after how many epochs without improvement, each time.
+        mode: as for `early_stopping`.
+        min_delta: an epoch is better only if it is so by more than this.
+        min_learning_rate: where it ends.
+
+    Raises:
+        ValueError: `factor` outside of (0, 1), or as `early_stopping`.
+        TypeError: (in the run) the optimizer has no learning rate that is a number.
+
+    Example:
+        >>> import jax, fnet
+        >>> slower = fnet.reduce_on_plateau("loss", factor=0.5, patience=1)
+        >>> state = fnet.train_state(fnet.dense(1), fnet.sgd(0.1), jax.random.key(0), (1,))
+        >>> slower(0, state, {"loss": 1.0})
+        >>> slower(1, state, {"loss": 1.0}).optimizer.learning_rate
+        Array(0.05, dtype=float32, weak_type=True)
+
+    Source: Keras 3, `ReduceLROnPlateau`.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: Mode = None,
+        min_delta: float = 1e-4,
+        min_learning_rate: float = 0.0,
+    ):
+        super().__init__(monitor, patience, mode, min_delta)
+        if not isinstance(factor, (int, float)) or not 0 < factor < 1:
             raise ValueError(
-                f"`mode` must say whether {self.monitor!r} improves downwards, since it is not a "
-                f"loss or metric of fnet, got None. Write mode='min' or mode='max'."
+                f"`factor` must be in (0, 1), got {describe(factor)}. 0.1 divides the learning "
+                f"rate by ten."
             )
-        return downwards
+        self.factor, self.min_learning_rate = factor, min_learning_rate
 
-    def resume(self, history: Mapping[str, Any]) -> None:
-        for epoch, value in enumerate(history.get(self.monitor, ())):
-            self(epoch, None, {self.monitor: value})
+    def __call__(self, epoch: int, state: TrainState, logs: Mapping[str, float]) -> Any:
+        if not self.advance(epoch, logs):
+            return None
+        learning_rate = learning_rate_of(state) * self.factor
+        learning_rate = jnp.maximum(learning_rate, self.min_learning_rate)
+        optimizer = with_hyperparameters(state.optimizer, {"learning_rate": learning_rate})
+        return replace(state, optimizer=optimizer)
+
+    def advance(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        due = super().advance(epoch, logs)
+        self.waited *= not due
+        return due
+
+
+def learning_rate_of(state: TrainState) -> Any:
+    optimizer = state.optimizer
+    while "learning_rate" not in vars(optimizer) and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    rate = getattr(optimizer, "learning_rate", None)
+    if not isinstance(rate, (int, float, jax.Array)):
+        raise TypeError(
+            f"reduce_on_plateau: the optimizer must have a `learning_rate` that is a number, got "
+            f"{state.optimizer!r}. Drop the schedule, or the callback."
+        )
+    return rate

@@ -4,19 +4,22 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
 from jax.sharding import Mesh
 
 from ..core.checks import check_count
+from ..core.trees import by_path
 from ..core.values import describe
 from ..distributed.processes import noting_lost_peers
 from ..distributed.sharding import devices_of
 from ..files.checkpoints import Checkpoints, saving
-from ..training.epochs import History, log_names
+from ..training.epochs import History
 from ..training.evaluate import compiled_means
 from ..training.program import make_program
+from ..training.shapes import shapes_of
 from ..training.state import TrainState, check_state
 from ..training.step import Logs, averages
 from ..training.task import Batch, Task
@@ -37,6 +40,7 @@ def fit(
     *,
     epochs: int = 1,
     batch_size: int | None = 32,
+    steps: int | None = None,
     validation: Any = None,
     validation_split: float = 0.0,
     shuffle: bool = True,
@@ -56,21 +60,23 @@ def fit(
     and `resume="auto"` continues it.
 
     Args:
-        task: what to minimise, see `supervised`.
+        task: what to minimise, see `supervised` and `task`.
         state: where the run starts; it stays valid. The next run starts from the returned state.
         data: what the task takes, in one of these forms:
 
-            - arrays in memory, such as `(x, y)` or `(x, y, weights)`;
-            - an iterable of such batches, read once an epoch, in its own order and batch sizes
-              (each new size is compiled once);
+            - a tree of arrays in memory, such as `(x, y)` or `(x, y, weights)`;
+            - an iterable of such batches, or a list of them, read once an epoch, in its own order
+              and batch sizes (each new size is compiled once);
             - data larger than memory, read by a thread beside the training, in the order and to
-              the bits it would have in memory: `(x, y)` where one or both are `np.memmap`, an
+              the bits it would have in memory: a tree where some leaves are `np.memmap`, an
               HDF5 dataset, or an object with `len` and `x[rows]` for a list of row numbers; or
               one object with `len` that has no `__iter__` (or has `__getitems__`) and gives
-              `(x, y)` for `data[rows]`, or else for `data[row]`. Lists of rows increase.
+              such a tree for `data[rows]`, or else for `data[row]`. Lists of rows increase;
+            - None, for a task that draws its own.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent, 1 for the
             stochastic one.
+        steps: the length of an epoch where `data` is None, in steps.
         validation: data like `data`, evaluated after each epoch.
         validation_split: the last fraction of the data, before any shuffling, is held out as
             `validation`, in [0, 1); it is read into memory.
@@ -83,7 +89,9 @@ def fit(
             second later and taken again from the state before it.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats. One that
-            returns `fnet.STOP` ends the run. One that remembers also has a `resume(history)`.
+            returns `fnet.STOP` ends the run; one that returns a TrainState of the same form makes
+            it go on from there, at the step where it is. One that remembers also has a
+            `resume(history)`.
         resume: "auto" continues from the newest checkpoint, or starts where there is none. The
             other arguments must be what they were, except `epochs`, which may be larger.
         mesh, shardings: the devices to train on, as for `train`. A run saved on some devices
@@ -126,16 +134,17 @@ def fit(
     checkpoints, callbacks = check_callbacks(callbacks, resume)
     skip, save_every = on_nonfinite == "skip", checkpoints.every if checkpoints else None
     settings = Settings(program, batch_size, shuffle, skip, save_every)
-    source, validation = open_source(data, state, epochs, validation, validation_split, settings)
+    source, validation = open_source(
+        data, steps, state, epochs, validation, validation_split, settings
+    )
     program, state = source.program, devices.shard_state(state)
     identity = {"first_step": state.step, "key": jax.random.key_data(state.key)} | source.identity
-    names = log_names(program, validation) + ["skipped"] * skip
+    names = [*program.log_names, *["skipped"] * skip]
 
     with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:
-        run_record = RunRecord(program, names, identity, source.begin(state), saver)
-        if resume and run_record.resume():
-            for callback in callbacks:
-                getattr(callback, "resume", lambda history: None)(run_record.history)
+        run_record = RunRecord(program, names, identity, source.begin(state), saver, callbacks)
+        if resume:
+            run_record.resume()
         try:
             with noting_lost_peers():
                 run_epochs(source, run_record, epochs, validation, callbacks, progress, interrupted)
@@ -157,7 +166,12 @@ def fit(
         if on_nonfinite == "raise":
             raise FloatingPointError(why)
         warnings.warn(why, RuntimeWarning, stacklevel=2)
-    return at.state, run_record.result()
+    state = at.state
+    if run_record.ended or run_record.epochs >= epochs:
+        for callback in callbacks:
+            if hasattr(callback, "end"):
+                state = callback.end(state) or state
+    return state, run_record.result()
 
 
 def run_epochs(
@@ -191,18 +205,43 @@ def run_epochs(
             logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
         logs = run_record.close_epoch(logs, record)
         line.close(logs)
-        run_record.ended = called(callbacks, run_record.epochs - 1, at.state, logs)
-        run_record.at = source.begin(at.state)
+        run_record.save_best(logs)
+        state, run_record.ended = called(callbacks, run_record.epochs - 1, at.state, logs)
+        run_record.at = source.begin(source.program.devices.shard_state(state))
         if run_record.due():
             run_record.save()
 
 
-def called(callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs) -> bool:
-    """Call every callback; return whether one of them ends the run."""
-    if not callbacks:
-        return False
-    floats = {name: float(value) for name, value in logs.items()}
-    return any([callback(epoch, state, floats) is STOP for callback in callbacks])
+def called(
+    callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs
+) -> tuple[TrainState, bool]:
+    """Call every callback; return the state to go on from, and whether one ends the run."""
+    ended, floats = False, {name: float(value) for name, value in logs.items()}
+    for callback in callbacks:
+        result = callback(epoch, state, floats)
+        ended |= result is STOP
+        if isinstance(result, TrainState):
+            check_form(state, result)
+            state = replace(result, step=state.step)
+    return state, ended
+
+
+def check_form(ours: TrainState, theirs: TrainState) -> None:
+    """Refuse a state that the compiled program does not take."""
+    if shapes_of(ours) == shapes_of(theirs):
+        return
+    before, after = (
+        {
+            f"{describe(leaf)} and dtype {leaf.dtype} at {path!r}"
+            for path, leaf in by_path(s).items()
+        }
+        for s in (ours, theirs)
+    )
+    raise TypeError(
+        f"a callback must return a state of the form that it was given, got "
+        f"{', '.join(sorted(after - before)) or 'another tree'} for "
+        f"{', '.join(sorted(before - after)) or 'this one'}. Change it with dataclasses.replace."
+    )
 
 
 def check_choice(argument: str, value: Any, *choices: str) -> None:

@@ -1,10 +1,12 @@
 """The record of a run of `fit`: where it is, its history, and how it resumes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.trees import in_form
 from ..files.checkpoints import Saver
 from ..training.epochs import History
 from ..training.program import Program
@@ -15,7 +17,8 @@ from .sources import EpochState
 class RunRecord:
     """Where a run of `fit` is, its history so far, and where both are saved.
 
-    `names` are those of an epoch's logs, in order; `about` is what a resumed run must share.
+    `names` are those of an epoch's logs, in order; `about` is what a resumed run must share. What
+    callbacks remember is saved too.
     """
 
     def __init__(
@@ -25,9 +28,10 @@ class RunRecord:
         about: dict[str, Any],
         at: EpochState,
         saver: Saver | None,
+        callbacks: Sequence[Any] = (),
     ):
         self.names, self.series, self.about = names, program.recorded, about
-        self.at, self.saver = at, saver
+        self.at, self.saver, self.callbacks = at, saver, callbacks
         nothing = {name: np.zeros(0) for name in names}
         self.history: History = nothing | {"record": empty_sums(program, 0).record}
         self.ended = False  # by a callback
@@ -73,7 +77,23 @@ class RunRecord:
         self.moment = moment
         place = {"steps": at.steps, "samples": at.samples, "skipped": at.skipped}
         run = {"about": self.about, "history": self.history, "ended": self.ended, "place": place}
-        self.saver.save(at.state, run | {"sums": at.sums.totals, "record": at.sums.record})
+        memories = {
+            str(i): callback.memory
+            for i, callback in enumerate(self.callbacks)
+            if getattr(callback, "memory", None)
+        }
+        sums = {"sums": at.sums.totals, "record": at.sums.record}
+        self.saver.save(at.state, run | sums | {"memories": memories})
+
+    def save_best(self, logs: Logs) -> None:
+        """Save the state of this epoch too if it is the best by what the checkpoints monitor."""
+        monitor = self.saver.checkpoints.monitor if self.saver else None
+        if self.saver is None or monitor is None:
+            return
+        score = monitor.score(logs)
+        before = (monitor.score({monitor.name: v}) for v in self.history[monitor.name][:-1])
+        if not any(earlier >= score for earlier in before):
+            self.saver.save_best(self.at.state)
 
     def resume(self) -> bool:
         """Move to the newest good checkpoint; return whether there is one."""
@@ -85,9 +105,15 @@ class RunRecord:
         self.history = {name: run["history"][name] for name in self.names}
         self.history["record"] = run["history"].get("record", {})
         steps, samples, skipped = (int(run["place"][n]) for n in ("steps", "samples", "skipped"))
-        sums = EpochSums(run["sums"], run.get("record", {}))
+        totals = in_form(run["sums"], self.at.sums.totals)  # a file knows only dicts
+        sums = EpochSums(totals, run.get("record", {}))
         self.at, self.ended = EpochState(state, sums, steps, samples, skipped), bool(run["ended"])
         self.moment = int(state.step), self.epochs, self.ended
+        for i, callback in enumerate(self.callbacks):
+            if memory := run.get("memories", {}).get(str(i)):
+                callback.memory = memory
+            if hasattr(callback, "resume"):
+                callback.resume(self.history)
         return True
 
     def check(self, run: dict[str, Any]) -> None:

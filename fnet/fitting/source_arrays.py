@@ -1,6 +1,4 @@
-"""Steps from arrays that lie on the device as a whole."""
-
-import jax
+"""Steps from arrays that lie on the device as a whole, or from none."""
 
 from ..core.checks import check_batch_size, check_finite_data
 from ..data.batches import num_samples
@@ -11,15 +9,18 @@ from .sources import EpochState, IndexedSource, Segment, Settings
 
 
 class Arrays(IndexedSource):
-    """The whole of the data on the device."""
+    """The whole of the data on the device; without data, steps whose batch the task draws."""
 
-    def __init__(self, data: Batch, state: TrainState, settings: Settings):
-        batch_size = check_batch_size(settings.batch_size, jax.tree.leaves(data)[0])
-        names = check_fit(settings.program.task, state, "`data`", data, batch_size)
-        check_finite_data(" of `data`", data)
-        super().__init__(num_samples(data), batch_size, names, settings)
-        data = self.program.devices.replicate(data)
-        self.whole = Segment(data, 0, self.steps, settings.shuffle)
+    def __init__(
+        self, data: Batch | None, steps: int | None, state: TrainState, settings: Settings
+    ):
+        samples = num_samples(data) if steps is None else steps
+        batch_size = check_batch_size(settings.batch_size if steps is None else 1, samples)
+        values = check_fit(settings.program.task, state, "`data`", data, batch_size)
+        check_finite_data("`data`", data)
+        super().__init__(samples, batch_size, values, settings)
+        shuffle = settings.shuffle and data is not None
+        self.whole = Segment(self.program.devices.replicate(data), 0, self.steps, shuffle)
 
     def segment(self, epoch: int, at: EpochState) -> Segment:
         return self.whole

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from ..core.checks import check_finite_data
 from ..data.batches import num_samples
 from ..distributed.processes import HostBatches
-from ..training.program import Program, value_names
+from ..training.program import Program, training_values
 from ..training.shapes import shapes_of
 from ..training.state import TrainState
 from ..training.step import EpochSums, Logs, add_step, step
@@ -25,16 +26,17 @@ STEPS_TOGETHER = 32  # between two checks, on many processes
 class Batches(Source):
     """An iterable of batches, a step a call."""
 
-    def __init__(self, batches: Iterable[Any], settings: Settings):
-        names = settings.program.task.names
-        if names is None:
-            raise ValueError(
-                "`data` must be arrays for a task that does not know the names of its values, got "
-                "an iterable of batches. Give the task its `names`."
-            )
-        super().__init__(names, settings)
-        self.batches = batches
+    def __init__(self, batches: Iterable[Any], state: TrainState, settings: Settings):
+        self.batches, self.task = batches, settings.program.task
         self.seen: set[Any] = set()  # shapes that were checked
+        opened = iter(batches)
+        first = list(islice(self.given(opened), 1))
+        if not first:
+            raise ValueError("`data` must give at least one batch, got none. Refill it.")
+        self.opened: Iterator[Any] | None = chain(first, opened)
+        batch = self.check(1, state, first[0])
+        values = training_values(self.task, state.params, state.model_state, batch, state.key)
+        super().__init__(values, settings)
 
     @property
     def steps(self) -> int | None:
@@ -48,7 +50,7 @@ class Batches(Source):
         # Checking a step waits for the device, which should run ahead: so not at every step.
         run, recent, looked = without_record(at), [], time.monotonic()
         try:
-            for number, batch in enumerate(self.given(at), 1):
+            for number, batch in enumerate(self.given(self.begun(at)), 1):
                 if number <= at.steps:
                     continue  # taken before the run was resumed
                 batch = self.program.devices.shard_batch(self.check(number, at.state, batch))
@@ -72,8 +74,8 @@ class Batches(Source):
         elif not at.steps:
             raise ValueError("`data` must give at least one batch an epoch, got none. Refill it.")
 
-    def given(self, at: EpochState) -> Iterator[Any]:
-        batches, number = self.begun(at), 0
+    def given(self, batches: Iterator[Any]) -> Iterator[Any]:
+        number = 0
         while True:
             number += 1
             try:
@@ -86,8 +88,10 @@ class Batches(Source):
             yield batch
 
     def begun(self, at: EpochState) -> Iterator[Any]:
+        """An epoch's batches; those of the first epoch were opened when the run was checked."""
+        opened, self.opened = self.opened, None
         if not isinstance(self.batches, HostBatches):
-            return iter(self.batches)
+            return opened or iter(self.batches)
         return self.batches.epoch((int(at.state.step) - at.steps) // len(self.batches))
 
     def look(self, at: EpochState, run: Run, recent: list[tuple[Batch, Logs]]) -> EpochState:
@@ -117,17 +121,17 @@ class Batches(Source):
         }
         return at._replace(sums=at.sums._replace(record=record))
 
-    def check(self, number: int, state: TrainState, batch: Any) -> tuple[Any, ...]:
+    def check(self, number: int, state: TrainState, batch: Any) -> Batch:
         """Check every new shape against the task, and values where they are on the host."""
         refuse_sample(number, batch)
-        task, what = self.program.task, f"batch {number} of `data`"
+        task, what = self.task, f"batch {number} of `data`"
         batch = task.check_data(what, batch)
         kind = shapes_of(batch)
         if kind not in self.seen:
-            value_names(task, state.params, state.model_state, batch)
+            training_values(task, state.params, state.model_state, batch, state.key)
             self.seen.add(kind)
         on_host = jax.tree.map(lambda a: a if isinstance(a, np.ndarray) else None, batch)
-        check_finite_data(f" of batch {number}", on_host)
+        check_finite_data(f"batch {number}", on_host)
         for part in self.at_hand(batch):
             task.check_values(what, state.params, state.model_state, part)
         return batch
@@ -155,8 +159,11 @@ def without_record(at: EpochState) -> Run:
 
 
 def is_batches(data: Any) -> bool:
-    if isinstance(data, (tuple, list)):
-        return bool(data) and isinstance(data[0], tuple)
+    """Whether data is an iterable of batches; a tuple or a dict is a tree, and so is a pair."""
+    if isinstance(data, list):
+        return bool(data) and all(isinstance(batch, (tuple, dict)) for batch in data)
+    if isinstance(data, tuple):
+        return False
     return isinstance(data, Iterable) and not hasattr(data, "shape") and not isinstance(data, dict)
 
 

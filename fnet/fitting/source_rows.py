@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from ..core.checks import check_batch_size, check_finite_data
 from ..data.random_access import RandomAccessData, native
 from ..data.shuffle import index_shuffle
-from ..training.program import value_names
+from ..training.program import training_values
 from ..training.shapes import abstract, batch_like
 from ..training.state import TrainState
 from ..training.task import Batch
@@ -38,12 +38,12 @@ class Rows(IndexedSource):
     def __init__(self, rows: RandomAccessData, state: TrainState, settings: Settings):
         self.rows, task = rows, settings.program.task
         self.trees = abstract(state.params), abstract(state.model_state)
-        batch_size = check_batch_size(settings.batch_size, np.broadcast_to(0, rows.samples))
-        first = task.check_data("`data`", rows.read(np.array([0])))
-        names = value_names(task, *self.trees, batch_like(first, batch_size))
-        super().__init__(rows.samples, batch_size, names, settings)
+        batch_size = check_batch_size(settings.batch_size, rows.samples)
+        ends = task.check_data("`data`", rows.ends)
+        values = training_values(task, *self.trees, batch_like(ends, batch_size), state.key)
+        super().__init__(rows.samples, batch_size, values, settings)
         self.like = self.checked(np.array([0]))
-        row = sum(array.size * native(array.dtype).itemsize for array in self.like)
+        row = sum(array.size * native(array.dtype).itemsize for array in jax.tree.leaves(self.like))
         steps = CHUNK_BYTES // (row * batch_size)
         self.steps_a_chunk = min(max(steps, 1), self.steps)
         self.steps_a_look = max(self.steps_a_chunk // LOOKS, 1)
@@ -95,7 +95,9 @@ class Rows(IndexedSource):
 
     def read(self, rows: np.ndarray, start: int, stop: int) -> Chunk:
         """Read a chunk, in the thread; it ends before a batch that cannot be read."""
-        buffers = tuple(np.empty((len(rows), *a.shape[1:]), native(a.dtype)) for a in self.like)
+        buffers = jax.tree.map(
+            lambda a: np.empty((len(rows), *a.shape[1:]), native(a.dtype)), self.like
+        )
         step, together, error = start, self.steps_a_look, None
         while step < stop and not self.ended.is_set():
             end = min(step + together, stop)
@@ -111,14 +113,14 @@ class Rows(IndexedSource):
                     raise
                 stop, error = step, caught
                 break
-            for buffer, array in zip(buffers, batch, strict=True):
+            for buffer, array in zip(*map(jax.tree.leaves, (buffers, batch)), strict=True):
                 buffer[part] = array
             step = end
         return Chunk(
             jax.block_until_ready(self.program.devices.replicate(buffers)), start, stop, error
         )
 
-    def checked(self, rows: np.ndarray) -> tuple[Any, ...]:
+    def checked(self, rows: np.ndarray) -> Batch:
         """The batch, its values checked; an error names the bad row."""
         batch = self.rows.read(rows)
         try:
@@ -126,15 +128,15 @@ class Rows(IndexedSource):
         except ValueError:
             for i, row in enumerate(rows):
                 try:
-                    self.good(tuple(array[i : i + 1] for array in batch))
+                    self.good(jax.tree.map(lambda array, i=i: array[i : i + 1], batch))
                 except ValueError as error:
                     raise ValueError(f"row {row} of `data`: {error}") from None
             raise
 
-    def good(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The batch with its weights as floats, its values checked."""
+    def good(self, batch: Batch) -> Batch:
+        """The batch as the task takes it, its values checked."""
         batch = self.program.task.check_data("`data`", batch)
-        check_finite_data("", batch)
+        check_finite_data("`data`", batch)
         self.program.task.check_values("`data`", *self.trees, batch)
         return batch
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..data.shuffle import epoch_order
 from ..distributed.processes import as_first
 from ..training.epochs import run_steps
-from ..training.program import Program
+from ..training.program import Program, Value
 from ..training.state import TrainState
 from ..training.step import EpochSums, empty_sums
 from ..training.task import Batch
@@ -72,8 +72,8 @@ class EpochState(NamedTuple):
 class Source(abc.ABC):
     """Yields states of an epoch: every CALL_SECONDS or so, and whenever one must be saved."""
 
-    def __init__(self, names: tuple[str, ...], settings: Settings):
-        self.settings, self.program = settings, settings.program.with_names(names)
+    def __init__(self, values: tuple[Value, ...], settings: Settings):
+        self.settings, self.program = settings, settings.program.with_values(values)
 
     @property
     @abc.abstractmethod
@@ -120,8 +120,10 @@ class Source(abc.ABC):
 class IndexedSource(Source):
     """Samples with numbers, which fnet puts in order; many steps a call."""
 
-    def __init__(self, samples: int, batch_size: int, names: tuple[str, ...], settings: Settings):
-        super().__init__(names, settings)
+    def __init__(
+        self, samples: int, batch_size: int, values: tuple[Value, ...], settings: Settings
+    ):
+        super().__init__(values, settings)
         self.samples, self.batch_size = samples, batch_size
         self.steps_a_call = 1
 

@@ -16,3 +16,5 @@ from .metrics import (
     confusion_matrix as confusion_matrix,
     top_k_accuracy as top_k_accuracy,
 )
+from .precision_recall import auc as auc, f1 as f1, precision as precision, recall as recall
+from .statistics import Statistic as Statistic

@@ -1,8 +1,11 @@
-"""Metrics: `metric(y_true, y_pred)` returns one value per sample, `(batch,)`, as losses do."""
+"""Metrics: `metric(y_true, y_pred)` returns one value per sample, `(batch,)`, as losses do.
 
-import re
+Metrics that are no means over samples return a `Statistic`; see precision_recall.py.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ import numpy as np
 
 from .labels import check_labels, class_numbers, matched
 from .losses import LOSSES, mean_absolute_error, mean_squared_error, per_sample
+from .precision_recall import auc, f1, precision, recall
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
@@ -177,16 +181,21 @@ def as_float(hits: jax.Array, y_pred: jax.Array) -> jax.Array:
     return hits.astype(y_pred.dtype)
 
 
-METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    metric.__name__: metric
-    for metric in (accuracy, binary_accuracy, mean_absolute_error, mean_squared_error)
+MEANS = accuracy, binary_accuracy, mean_absolute_error, mean_squared_error
+METRICS: dict[str, Callable[[jax.Array, jax.Array], Any]] = {
+    metric.__name__: metric for metric in (*MEANS, precision, recall, f1, auc)
 }
 
 
 def improves_downwards(name: str) -> bool | None:
-    """Return whether lower values of this loss or metric are better, or None if unknown."""
-    if name == "loss" or name in LOSSES:
-        return True
-    if name in METRICS or re.fullmatch(r"top_\d+_accuracy", name):
-        return False
+    """Return whether lower values of this loss or metric are better, or None if unknown.
+
+    The name may start with that of an output, as in `digit_accuracy`.
+    """
+    words = name.split("_")
+    for known in ("_".join(words[i:]) for i in range(len(words))):
+        if known == "loss" or known in LOSSES:
+            return True
+        if known in METRICS:
+            return False
     return None

@@ -35,8 +35,8 @@ def run_steps(
 
     That is `batch_size`, but for the last batch, which is a step of its own size where it is
     smaller: no padding, so batch statistics are its own. Step `first` begins at row 0 of `data`.
+    Data that is None gives steps of one sample, which the task draws.
     """
-    size = num_samples(data)
     order = round_keys(state.key, epoch)
 
     def one_step(
@@ -45,8 +45,8 @@ def run_steps(
         state, sums = carry
         # A slice of data that lies in order would be faster, but changes the last bits.
         rows = (index - first) * batch_size + jnp.arange(length)
-        if shuffle:
-            rows = feistel(order, rows, size)
+        if shuffle and data is not None:
+            rows = feistel(order, rows, num_samples(data))
         rows = program.devices.replicate(rows)  # so that no device waits for another's part
         state, logs = step(program, state, jax.tree.map(lambda array: array[rows], data))
         return state, add_step(program, sums, index, length, logs)
@@ -55,7 +55,7 @@ def run_steps(
     return program.devices.shard_state(state), sums
 
 
-@partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle"))
+@partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle", "steps"))
 def run(
     program: Program,
     state: TrainState,
@@ -64,8 +64,9 @@ def run(
     epochs: int,
     batch_size: int,
     shuffle: bool,
+    steps: int | None,
 ) -> tuple[TrainState, History]:
-    size = num_samples(data)
+    size = num_samples(data) if steps is None else steps
     whole, rest = divmod(size, batch_size)
     steps = whole + bool(rest)
 
@@ -80,7 +81,7 @@ def run(
         logs = averages(sums.totals, size)
         if validation is not None:
             validated = means(program, state.params, state.model_state, validation)
-            logs |= {f"val_{name}": value for name, value in validated.items()}
+            logs |= {f"val_{name}": validated[name] for name in program.val_names}
         return state, (logs, sums.record)
 
     first = state.step // steps
@@ -89,14 +90,9 @@ def run(
     return program.devices.shard_state(state), logs | {"record": record}
 
 
-def log_names(program: Program, validation: Any) -> list[str]:
-    """What there is of an epoch, in the order in which it is shown."""
-    return [*program.names, *(f"val_{name}" for name in program.names if validation is not None)]
-
-
-def in_order(program: Program, validation: Any, history: History) -> History:
+def in_order(program: Program, history: History) -> History:
     """The history as it was asked for; jit sorts the names that it returns."""
-    ordered = {name: history[name] for name in log_names(program, validation)}
+    ordered = {name: history[name] for name in program.log_names}
     if program.record:
         ordered["record"] = {name: history["record"][name] for name in program.recorded}
     return ordered

@@ -3,13 +3,16 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size
 from ..core.trees import Tree
-from ..data.batches import map_batches
+from ..data.batches import num_samples
 from ..distributed.sharding import devices_of
-from .program import Program, value_names
+from ..losses.statistics import finished, mean_over_samples
+from .program import Program, evaluation_key, evaluation_names
 from .shapes import batch_like
 from .state import TrainState, params_and_state
 from .task import Task, check_task
@@ -29,10 +32,12 @@ def evaluate(
     """Loss and metrics at inference, averaged over all samples.
 
     Args:
-        task: what to evaluate, see `supervised`.
+        task: what to evaluate, see `supervised` and `task`.
         state: a TrainState, or the parameters alone.
-        data: what the task takes, such as `(x, y)`, arrays of the same length.
-        batch_size: samples computed at once; the result depends on it only by rounding.
+        data: what the task takes, such as `(x, y)`: a tree of arrays of the same length. None for
+            a task that draws its own, which is evaluated once.
+        batch_size: samples computed at once; where a sample's values depend on that sample alone,
+            the result depends on it only by rounding.
         mesh, shardings: the devices to compute on, as for `train`; by default those that hold the
             parameters.
 
@@ -53,14 +58,14 @@ def evaluate(
         {'loss': 1.0}
     """
     params, model_state = params_and_state(state)
-    data = check_task(task).check_data("`data`", data)
-    batch_size = check_batch_size(batch_size, jax.tree.leaves(data)[0])
+    check_task(task)
     devices = devices_of(params, mesh, shardings)
-    names = value_names(task, params, model_state, batch_like(data, batch_size))
-    task.check_values("`data`", params, model_state, data)
+    data = task.check_data("`data`", data)
+    batch_size = 1 if data is None else check_batch_size(batch_size, num_samples(data))
+    names = check_evaluation(task, params, model_state, "`data`", data, batch_size)
     there = devices.shard_state({"params": params, "model_state": model_state})
     logs = compiled_means(
-        Program(task, names, devices=devices),
+        Program(task, val_names=names, devices=devices),
         there["params"],
         there["model_state"],
         devices.replicate(data),
@@ -70,17 +75,52 @@ def evaluate(
     return {name: float(logs[name]) for name in names}  # jit sorts the keys
 
 
+def check_evaluation(
+    task: Task, params: Tree, model_state: Tree, argument: str, data: Any, batch_size: int
+) -> tuple[str, ...]:
+    """Refuse data that does not fit; the names of what it evaluates to."""
+    names = evaluation_names(task, params, model_state, batch_like(data, batch_size))
+    task.check_values(argument, params, model_state, data)
+    return names
+
+
 def means(
     program: Program, params: Tree, model_state: Tree, data: Any, batch_size: int = BATCH_SIZE
 ) -> dict[str, jax.Array]:
-    """Loss and metrics averaged over all samples; pure."""
-    shard_batch = program.devices.shard_batch
-    values = map_batches(
-        lambda batch: program.task.evaluate(params, model_state, shard_batch(batch)),
-        data,
-        batch_size,
-    )
-    return {name: value.mean() for name, value in values.items()}
+    """Loss and metrics averaged over all samples; pure.
+
+    The last batch is one of its own size, but where samples are independent: then it is filled up
+    by repeating the last row, and there is one body to compile.
+    """
+
+    def values(number: jax.Array, batch: Any) -> Tree:
+        key = jax.random.fold_in(evaluation_key(), number)
+        batch = program.devices.shard_batch(batch)
+        return program.task.evaluate(params, model_state, batch, key)
+
+    if data is None:
+        return finished(mean_over_samples(values(jnp.zeros((), int), None)))
+    size, padded = num_samples(data), program.task.independent
+    batch_size = min(batch_size, size)
+
+    def totals(number: jax.Array, length: int) -> Tree:
+        rows = number * batch_size + jnp.arange(length)
+        batch = jax.tree.map(lambda array: array[jnp.minimum(rows, size - 1)], data)
+
+        def total(value: jax.Array) -> jax.Array:
+            if not value.ndim:
+                return value * length
+            counted = jnp.expand_dims(rows < size, range(1, value.ndim))
+            return jnp.where(counted, value, 0).sum(0)
+
+        return jax.tree.map(total, values(number, batch))
+
+    whole, rest = divmod(size, batch_size)
+    together = lax.map(lambda i: totals(i, batch_size), jnp.arange(whole + (padded and rest > 0)))
+    sums = jax.tree.map(lambda each: each.sum(0), together)
+    if rest and not padded:
+        sums = jax.tree.map(jnp.add, sums, totals(jnp.asarray(whole), rest))
+    return finished(jax.tree.map(lambda total: total / size, sums))
 
 
 compiled_means = jax.jit(means, static_argnames=("program", "batch_size"))

@@ -1,7 +1,8 @@
 """Sweeps: every combination of hyperparameters and seeds, as one state with many members."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.values import describe
-from ..layers.base import Layer, Shape
+from ..layers.base import Layer
 from ..optimizers.base import Optimizer
-from ..optimizers.by_name import as_optimizer
 from ..optimizers.wrappers import Wrapper
-from .state import TrainState, train_state
+from .state import TrainState, check_state, train_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,17 @@ class Grid:
         product = np.meshgrid(*self.axes.values(), indexing="ij")
         return {name: values.ravel() for name, values in zip(self.axes, product, strict=True)}
 
-    def states(self, net: Layer, optimizer: Optimizer | str, in_shape: Shape) -> TrainState:
+    def states(
+        self,
+        net: Layer | Callable[[jax.Array], TrainState],
+        optimizer: Optimizer | str | None = None,
+        in_shape: Any = None,
+    ) -> TrainState:
         """The start of every member, for `train_many`: `train_state` with the member's key.
 
         Args:
-            net: the model of all of them.
+            net: the model of all of them. For parameters from anywhere, without the other
+                arguments: a function `key -> TrainState`, such as one around `TrainState.create`.
             optimizer: an optimizer or its name; it gives the hyperparameters that are not an axis.
             in_shape: the shape of one sample, without the batch axis.
 
@@ -50,23 +56,25 @@ class Grid:
         Raises:
             ValueError: an axis is not a hyperparameter of the optimizer, or a value is out of
                 range.
-            TypeError: as `train_state`.
+            TypeError: as `train_state`; or the function does not return a TrainState.
         """
-        labels, optimizer = self.labels, as_optimizer(optimizer)
+        labels = self.labels
         seeds = labels.pop("seed", np.zeros(len(self), int))
-        known = hyperparameters(optimizer)
+        model: Any = net
+        create = model if optimizer is None else partial(created, model, optimizer, in_shape)
+        known = check_state(jax.eval_shape(lambda: create(jax.random.key(0)))).optimizer
         for name in labels:
-            if name not in known:
+            if name not in hyperparameters(known):
                 raise ValueError(
-                    f"`{name}` must be a hyperparameter of {type(optimizer).__name__}, got an axis "
-                    f"beside {', '.join(known)}. Rename it, or take another optimizer."
+                    f"`{name}` must be a hyperparameter of {type(known).__name__}, got an axis "
+                    f"beside {', '.join(hyperparameters(known))}. Rename it, or take another "
+                    f"optimizer."
                 )
-        swept = with_hyperparameters(optimizer, labels)
-        swept = jax.tree.map(lambda n: jnp.broadcast_to(n, (len(self),)), swept)
-        keys = jax.vmap(jax.random.key)(seeds)
-        return jax.vmap(lambda key, optimizer: train_state(net, optimizer, key, in_shape))(
-            keys, swept
-        )
+        states = jax.vmap(create)(jax.vmap(jax.random.key)(seeds))
+        swept = with_hyperparameters(states.optimizer, labels)
+        swept = jax.tree.map(jnp.asarray, swept)
+        opt_state = jax.vmap(lambda optimizer, params: optimizer.init(params))(swept, states.params)
+        return replace(states, optimizer=swept, opt_state=opt_state)
 
     def over_seeds(self, values: Any) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
         """Summarise every combination over its seeds: its labels, mean and spread.
@@ -162,6 +170,10 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
             "`axes` of grid must be at least one, got none. Write grid(learning_rate=[1e-3, 1e-2])."
         )
     return Grid({name: check_axis(name, values) for name, values in axes.items()})
+
+
+def created(net: Layer, optimizer: Any, in_shape: Any, key: jax.Array) -> TrainState:
+    return train_state(net, optimizer, key, in_shape)
 
 
 def hyperparameters(optimizer: Optimizer) -> list[str]:

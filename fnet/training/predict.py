@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ..core.checks import check_batch_size
+from ..core.checks import check_batch_size, check_samples
 from ..core.trees import Tree
 from ..data.batches import map_batches
 from ..distributed.sharding import Devices, devices_of
@@ -51,7 +51,8 @@ def predict(
         (5, 2)
     """
     net, (params, model_state) = as_layer(net, "net"), params_and_state(state)
-    batch_size = check_batch_size(batch_size, x)
+    check_samples("`x`", x)
+    batch_size = check_batch_size(batch_size, len(x))
     devices = devices_of(params, mesh, shardings)
     there = devices.shard_state({"params": params, "model_state": model_state})
     x = devices.replicate(jnp.asarray(x))

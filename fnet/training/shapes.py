@@ -34,7 +34,7 @@ def zeros_like(shapes: Shapes, structure: Any) -> Tree:
 
 
 def batch_like(data: Tree, batch_size: int) -> Tree:
-    """What a batch of the data looks like."""
+    """What a batch of the data looks like, None of none."""
     return jax.tree.map(
         lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), dtype_of(array)), data
     )

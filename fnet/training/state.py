@@ -1,16 +1,18 @@
 """The state of a run: everything that changes, in one value."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ..core.trees import Tree
+from ..core.trees import Tree, by_path
 from ..core.values import describe
 from ..layers.base import Layer, Shape, as_layer
 from ..models.model import check_key, check_shape, compiled_once, init_trees
 from ..optimizers.base import Optimizer
 from ..optimizers.by_name import as_optimizer
+from .shapes import dtype_of
 
 
 @jax.tree_util.register_dataclass
@@ -38,6 +40,40 @@ class TrainState:
     opt_state: Tree
     key: jax.Array
     step: jax.Array
+
+    @staticmethod
+    def create(
+        params: Tree, optimizer: Optimizer | str, key: jax.Array, model_state: Tree = None
+    ) -> "TrainState":
+        """The state at the start of a run, for parameters from anywhere.
+
+        Args:
+            params: any tree of floating arrays.
+            optimizer: an optimizer, or the name of one for its defaults.
+            key: a typed key.
+            model_state: what changes in a run outside of the gradient, any tree of arrays; `{}`
+                by default.
+
+        Raises:
+            TypeError: `params` holds no array or one that is not floating, `optimizer` is not an
+                optimizer, or `key` is not a typed key.
+            ValueError: an unknown name.
+
+        `train_state(net, optimizer, key, in_shape)` is the same for the parameters of `init` and
+        the statistics of `init_state`.
+
+        Example:
+            >>> import jax, jax.numpy as jnp, fnet
+            >>> params = {"w": jnp.zeros(3)}
+            >>> state = fnet.TrainState.create(params, fnet.adam(1e-3), jax.random.key(0))
+            >>> int(state.step), state.model_state
+            (0, {})
+        """
+        model_state = {} if model_state is None else model_state
+        params, model_state = (jax.tree.map(strong, tree) for tree in (params, model_state))
+        check_params(params)
+        optimizer = jax.tree.map(jnp.asarray, as_optimizer(optimizer))
+        return begin(params, model_state, optimizer, check_key(key))
 
 
 def train_state(
@@ -67,7 +103,13 @@ def train_state(
 
 
 def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Shape) -> TrainState:
-    params, model_state = init_trees(net, key, in_shape)
+    return begin(*init_trees(net, key, in_shape), optimizer, key)
+
+
+compiled_start = compiled_once(start, static_argnums=(0, 3))
+
+
+def begin(params: Tree, model_state: Tree, optimizer: Optimizer, key: jax.Array) -> TrainState:
     return TrainState(
         params=params,
         model_state=model_state,
@@ -78,7 +120,19 @@ def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Shape) -> 
     )
 
 
-compiled_start = compiled_once(start, static_argnums=(0, 3))
+def strong(leaf: Any) -> jax.Array:
+    """An array whose dtype does not bend to that of others, as the loop over steps needs it."""
+    return jnp.asarray(leaf, dtype_of(leaf))
+
+
+def check_params(params: Tree) -> None:
+    for name, leaf in by_path(params).items() or [("", None)]:
+        if leaf is None or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            came = describe(params) if leaf is None else f"{leaf.dtype} in {name!r}"
+            raise TypeError(
+                f"`params` must be a tree of floating arrays, got {came}. What is not trained goes "
+                f"into `model_state`."
+            )
 
 
 def check_state(state: TrainState) -> TrainState:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..losses.statistics import finished, mean_over_samples
 from .program import Program
 from .recording import STEP_METRICS
 from .state import TrainState
@@ -42,10 +43,16 @@ def train_step(task: Task) -> Callable[[TrainState, Batch], tuple[TrainState, Lo
         >>> round(params["kernel"].item(), 2), round(params["bias"].item(), 2)
         (3.0, 1.0)
     """
-    return partial(step, Program(check_task(task)))
+    return partial(finished_step, Program(check_task(task)))
+
+
+def finished_step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+    state, means = step(program, state, batch)
+    return state, finished(means)
 
 
 def step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+    """The state after a step, and the means over the batch: of statistics, unfinished."""
     devices = program.devices
     state, batch = devices.shard_state(state), devices.shard_batch(batch)
 
@@ -58,7 +65,7 @@ def step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState,
     params, opt_state = state.optimizer.update(grads, state.opt_state, state.params)
     changed = {"params": params, "model_state": model_state, "opt_state": opt_state}
     new = replace(state, **devices.shard_state(changed), step=state.step + 1)
-    logs = {name: value.mean() for name, value in values.items()}
+    logs = mean_over_samples(values)
     others = sorted(set(program.recorded) - logs.keys())
     return new, logs | {name: STEP_METRICS[name](state, grads, new) for name in others}
 
@@ -66,14 +73,14 @@ def step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState,
 class EpochSums(NamedTuple):
     """What the steps of an epoch leave behind."""
 
-    totals: Logs  # of the loss and metrics of every sample so far
+    totals: Logs  # of the task's values of every sample so far
     record: Logs  # (steps / record_every,) of each recorded series, and the number of their `step`
 
 
 def empty_sums(program: Program, steps: int) -> EpochSums:
     number, count = jnp.result_type(float), jnp.result_type(int)
     kept = -(-steps // program.record_every)
-    totals = {name: np.zeros((), number) for name in program.names}
+    totals = {value.name: value.zeros for value in program.values}
     record = {
         name: np.zeros(kept, count if name == "step" else number) for name in program.recorded
     }
@@ -82,7 +89,9 @@ def empty_sums(program: Program, steps: int) -> EpochSums:
 
 def add_step(program: Program, sums: EpochSums, index: Any, samples: int, logs: Logs) -> EpochSums:
     """The sums after one more step, step `index` of the epoch."""
-    totals = {name: total + samples * logs[name] for name, total in sums.totals.items()}
+    means = {name: logs[name] for name in sums.totals}
+    totals = jax.tree.map(lambda total, mean: total + samples * mean, sums.totals, means)
+    logs = finished(logs)
     slot = index // program.record_every
     due = index % program.record_every == 0
     record = {
@@ -93,7 +102,8 @@ def add_step(program: Program, sums: EpochSums, index: Any, samples: int, logs: 
 
 
 def averages(totals: Logs, samples: int) -> Logs:
+    """The logs of an epoch, from its totals."""
     # A product, since XLA makes one of a division by a constant: `fit` divides by a number that
     # is known only when it runs, and must give the same bits.
     share = 1 / samples if samples else np.nan  # if every step of the epoch was skipped
-    return {name: total * np.asarray(share, total.dtype) for name, total in totals.items()}
+    return finished(jax.tree.map(lambda total: total * np.asarray(share, total.dtype), totals))

@@ -1,53 +1,41 @@
-"""Supervised learning: a model, its loss and its metrics as one task."""
+"""Supervised learning: a model, its losses and its metrics as one task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ..core.trees import Tree
-from ..core.values import Partial, name_of, resolve
-from ..layers.activations import sigmoid, softmax
-from ..layers.base import Function, Layer, as_layer
+from ..core.checks import check_data, check_weights
+from ..core.trees import Tree, by_path
+from ..core.values import Partial, describe, name_of, resolve
+from ..data.batches import num_samples
+from ..layers.base import Layer, as_layer
 from ..layers.combinators import sequential
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.wrappers import map_layers
 from ..losses.labels import check_labels
-from ..losses.losses import (
-    LOSSES,
-    binary_crossentropy,
-    categorical_crossentropy,
-    kl_divergence,
-    sparse_categorical_crossentropy,
-)
+from ..losses.losses import LOSSES, sparse_categorical_crossentropy
 from ..losses.metrics import METRICS, accuracy, top_k_accuracy
+from ..losses.statistics import Statistic
 from ..models.model import apply, forward
+from .logits import EXACT, Logits, LogitsFinder
 from .precision import Rounded, cast_floats, check_compute_dtype
 from .shapes import Shapes, shapes_of, zeros_like
-from .task import Batch, Task, Values
+from .task import Batch, Task, Values, as_float
 
 NORMALIZATIONS = batch_norm, group_norm, layer_norm, rms_norm
-Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (y_true, y_pred) -> (batch,)
-
-# A crossentropy of a softmax cancels to logits less their logsumexp. Done in two stages it rounds
-# to log(0) and its gradient to 0 for a confident mistake, so the pair is computed in one.
-OF_CLASSES = categorical_crossentropy, sparse_categorical_crossentropy, kl_divergence
-EXACT = {
-    softmax: OF_CLASSES,
-    jax.nn.softmax: OF_CLASSES,
-    sigmoid: (binary_crossentropy,),
-    jax.nn.sigmoid: (binary_crossentropy,),
-}
+Loss = Callable[[jax.Array, jax.Array], Any]  # (y_true, y_pred) -> (batch,), or a Statistic
 
 
 def supervised(
     net: Layer,
-    loss: Loss | str,
-    metrics: Sequence[Loss | str] = (),
+    loss: Any,
+    metrics: Any = (),
     *,
+    loss_weights: Any = None,
     compute_dtype: Any = None,
 ) -> Task:
     """The task of predicting `y` from `x` with a model: minimise the mean of loss(y, net(x)).
@@ -57,10 +45,16 @@ def supervised(
     Keras; metrics are not weighted. A crossentropy behind a last softmax or sigmoid is computed
     from the logits, exactly.
 
+    For a model with several outputs, such as a `graph` that returns a dict, `loss` and `metrics`
+    are trees of the same form, and so is `y`. The loss is then the weighted sum of theirs, and the
+    values of an output are named after it: `digit_loss`, `digit_accuracy`.
+
     Args:
         net: the model.
-        loss: `loss(y_true, y_pred) -> (batch,)`, or its name.
-        metrics: functions like `loss`, or their names.
+        loss: `loss(y_true, y_pred) -> (batch,)`, or its name; a tree of them for several outputs.
+        metrics: a list of functions like `loss`, or of names; a tree of lists for several outputs,
+            of which those without metrics may be left out.
+        loss_weights: a tree like `loss` of the weight of each output's loss; 1 each by default.
         compute_dtype: the dtype of the forward and the backward pass in training, such as
             `"bfloat16"`; parameters, loss and update keep theirs, and so does evaluation. Losses
             are not scaled, which float16 may need. By default the dtype of the parameters.
@@ -70,9 +64,9 @@ def supervised(
         and pickles by value: a task built anew compiles nothing anew.
 
     Raises:
-        ValueError: unknown name, or two metrics of the same name.
-        TypeError: `net` is not a layer, `metrics` is not a list, or `compute_dtype` is not a
-            floating dtype.
+        ValueError: unknown name, two metrics of the same name, or weights that are not numbers.
+        TypeError: `net` is not a layer, `metrics` is not a list, `metrics` or `loss_weights` is of
+            another form than `loss`, or `compute_dtype` is not a floating dtype.
 
     Example:
         >>> import jax, fnet
@@ -84,91 +78,207 @@ def supervised(
         >>> sorted(fnet.evaluate(task, state, data))
         ['accuracy', 'loss']
     """
-    net, function = as_layer(net, "net"), resolve("loss", loss, LOSSES)
-    if isinstance(metrics, str):
-        raise TypeError(f"`metrics` must be a list, got {metrics!r}. Write [{metrics!r}].")
-    functions = tuple(resolve("metrics", metric, METRICS) for metric in metrics)
-    task = Supervised(net, identity, function, functions, check_compute_dtype(compute_dtype))
+    net, functions = as_layer(net, "net"), by_path(loss, "_")
+    if not functions:  # None, or an empty tree
+        resolve("loss", loss, LOSSES)
+    form, names = jax.tree.structure(loss), list(functions)
+    heads = zip(
+        names,
+        (resolve("loss", function, LOSSES) for function in functions.values()),
+        map(check_metrics, like_loss("metrics", metrics, form, names, ())),
+        map(check_loss_weight, like_loss("loss_weights", loss_weights, form, names, 1.0)),
+        strict=True,
+    )
+    dtype = check_compute_dtype(compute_dtype)
+    task = Supervised(net, form, tuple(Head(*head) for head in heads), dtype)
     if len(set(task.names)) < len(task.names):
         raise ValueError(
             f"`metrics` must have names of their own, got {[*task.names]}. Rename or drop one."
         )
-    logits_net, activation = split_activation(net)
-    plain, keywords = without_keywords(function)
-    if plain in EXACT.get(activation, ()) and not keywords.get("from_logits"):
-        keywords |= {"from_logits": True}
-        from_logits = Partial(plain, (), tuple(sorted(keywords.items())))
-        return replace(task, logits_net=logits_net, activation=activation, function=from_logits)
     return task
+
+
+def like_loss(argument: str, tree: Any, form: Any, names: list[str], default: Any) -> list[Any]:
+    """The part of a tree for each of the losses; a dict may leave some out."""
+    if tree is None or isinstance(tree, tuple) and not tree:
+        return [default] * len(names)
+    if isinstance(tree, dict) and tree.keys() <= set(names):
+        return [tree.get(name, default) for name in names]
+    try:
+        return form.flatten_up_to(tree)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"`{argument}` must be a tree of the form of `loss`, with one for each of {names}, got "
+            f"{describe(tree)}. Write {argument}={{{names[0]!r}: ...}}."
+        ) from None
+
+
+def check_metrics(metrics: Any) -> tuple[Loss, ...]:
+    if not isinstance(metrics, (list, tuple)):
+        shown = describe(metrics)
+        raise TypeError(f"`metrics` must be a list, got {shown}. Write [{shown}].")
+    return tuple(resolve("metrics", metric, METRICS) for metric in metrics)
+
+
+def check_loss_weight(weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
+        raise ValueError(
+            f"`loss_weights` must be numbers of at least 0, got {describe(weight)}. 1 is the "
+            f"weight of a plain loss."
+        )
+    return float(weight)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is asked of one output of the model."""
+
+    name: str  # its path in the tree of outputs, empty for a single one
+    function: Loss
+    metrics: tuple[Loss, ...]
+    weight: float
+
+    def named(self, name: str) -> str:
+        return f"{self.name}_{name}" if self.name else name
+
+    def values(self, y_true: jax.Array, y_pred: jax.Array, logits: Logits | None) -> Values:
+        """Loss and metrics, as floats to be summed."""
+        plain, keywords = without_keywords(self.function)
+        if logits and plain in EXACT[logits.activation] and not keywords.get("from_logits"):
+            loss = plain(y_true, logits.array, **keywords | {"from_logits": True})
+            y_pred = logits.activation(logits.array)
+        else:
+            loss = self.function(y_true, y_pred)
+        values = {"loss": loss}
+        values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
+        for name, value in values.items():
+            if not isinstance(value, Statistic) and value.shape != y_pred.shape[:1]:
+                raise ValueError(
+                    f"`{name}` must give one value a sample, shape {y_pred.shape[:1]}, got "
+                    f"{value.shape}. Average over the other axes, not over the batch."
+                )
+        return {name: jax.tree.map(as_float, value) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
 class Supervised(Task):
-    """See `supervised`.
+    """See `supervised`."""
 
-    `logits_net` is the model without the last activation where the loss takes that in, and
-    `activation` what turns its output into predictions.
-    """
-
-    logits_net: Layer
-    activation: Callable[[jax.Array], jax.Array]
-    function: Loss
-    metrics: tuple[Loss, ...] = ()
+    net: Layer
+    form: Any  # the structure of the tree of outputs
+    heads: tuple[Head, ...]
     compute_dtype: Any = None
+
+    independent = True
 
     @property
     def names(self) -> tuple[str, ...]:
-        return "loss", *map(name_of, self.metrics)
+        losses = [head.named("loss") for head in self.heads if head.name]
+        metrics = (head.named(name_of(metric)) for head in self.heads for metric in head.metrics)
+        return "loss", *losses, *metrics
 
     def loss(
         self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array
     ) -> tuple[Values, Tree]:
         x, *targets = batch
-        dtype = self.compute_dtype
-        if dtype is None:
-            output, model_state = forward(self.logits_net, params, model_state, x, key)
-            return self.values(output, *targets), model_state
-        net = self.logits_net
-        params, x = cast_floats(params, dtype), jnp.asarray(x)
-        if not isinstance(first_layer(net), NORMALIZATIONS):  # which take what does not fit dtype
-            x = cast_floats(x, dtype)
-        net = map_layers(net, lambda layer: Rounded(layer, dtype))
-        output, model_state = forward(net, params, model_state, x, key)
-        return self.values(cast_floats(output, float), *targets), model_state
+        net, dtype = self.net, self.compute_dtype
+        if dtype is not None:
+            params, x = cast_floats(params, dtype), jax.tree.map(jnp.asarray, x)
+            if not isinstance(first_layer(net), NORMALIZATIONS):  # they take what dtype does not
+                x = cast_floats(x, dtype)
+            net = map_layers(net, lambda layer: Rounded(layer, dtype))
+        finder = LogitsFinder(net)
+        outputs, model_state = forward(finder.net, params, model_state, x, key)
+        return self.values(outputs, finder, *targets), model_state
 
-    def evaluate(self, params: Tree, model_state: Tree, batch: Batch) -> Values:
+    def evaluate(self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> Values:
         x, *targets = batch
-        return self.values(apply(self.logits_net, params, x, model_state), *targets)
+        finder = LogitsFinder(self.net)
+        return self.values(apply(finder.net, params, x, model_state), finder, *targets)
 
-    def values(self, output: jax.Array, y_true: jax.Array, *weights: jax.Array) -> Values:
-        """Loss and metrics, from the output of `logits_net`; in at least float32, to be summed."""
-        values = {"loss": self.function(y_true, output)}
-        if self.metrics:
-            y_pred = self.activation(output)
-            values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
-        values = {name: value.astype(float) for name, value in values.items()}
-        for weight in weights:
-            if values["loss"].shape == weight.shape:  # another shape is refused after this
-                values["loss"] = values["loss"] * weight
-        return values
+    def values(
+        self, outputs: Tree, finder: LogitsFinder, y_true: Tree, weights: Tree = None
+    ) -> Values:
+        terms: list[jax.Array] = []
+        losses: Values = {}
+        metrics: Values = {}
+        for head, y_pred, y, weight in zip(
+            self.heads,
+            self.parts("the output of `net`", outputs),
+            self.parts("`y`", y_true),
+            self.weights(weights),
+            strict=True,
+        ):
+            logits = finder.logits(y_pred)
+            if self.compute_dtype is not None:
+                y_pred, logits = cast_floats(y_pred, float), logits and logits.cast(float)
+            values = head.values(y, y_pred, logits)
+            loss = values.pop("loss")
+            if weight is not None and weight.shape == loss.shape:  # others are refused after this
+                loss = loss * weight
+            terms.append(loss if head.weight == 1 else head.weight * loss)
+            losses |= {head.named("loss"): loss}
+            metrics |= {head.named(name): value for name, value in values.items()}
+        return {"loss": reduce(jnp.add, terms)} | (losses if self.heads[0].name else {}) | metrics
+
+    def parts(self, what: str, tree: Tree) -> list[Any]:
+        """The parts of a tree of outputs, or of labels, for the heads."""
+        try:
+            parts = self.form.flatten_up_to(tree)
+            if all(map(jax.tree_util.all_leaves, ([part] for part in parts))):
+                return parts
+        except (TypeError, ValueError):
+            pass
+        names = [head.name for head in self.heads if head.name]
+        form = f"a tree with the leaves {names}, as `loss` is" if names else "an array"
+        raise TypeError(
+            f"{what} must be {form}, got {describe_tree(tree)}. Give `loss` and `y` the form of "
+            f"the model's outputs."
+        )
+
+    def weights(self, weights: Tree) -> list[Any]:
+        """The weights of the samples for each head: one array for all, or a tree like `loss`."""
+        if weights is None or hasattr(weights, "shape"):
+            return [weights] * len(self.heads)
+        return self.parts("`weights`", weights)
+
+    def check_data(self, argument: str, data: Any) -> Batch:
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise TypeError(
+                f"{argument} must be a pair of arrays (x, y), or (x, y, weights), got "
+                f"{describe(data)}. Pass the samples and their labels as one tuple; each may be a "
+                f"tree of arrays."
+            )
+        x, y, *weights = check_data(argument, tuple(data))
+        what, samples = f"`weights` of {argument}", num_samples(x)
+        return x, y, *(jax.tree.map(lambda w: check_weights(what, w, samples), w) for w in weights)
 
     def check_values(self, argument: str, params: Tree, model_state: Tree, batch: Batch) -> None:
+        if not any(takes_labels(f) for head in self.heads for f in (head.function, *head.metrics)):
+            return
         x, y, *_ = batch
-        if any(map(takes_labels, (self.function, *self.metrics))):
-            one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-            output = output_shape(self.logits_net, *shapes_of((params, model_state, one)))
-            if y.ndim == len(output) - 1:
-                check_labels("y", y, output[-1])
+        one = jax.tree.map(
+            lambda array: jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype), x
+        )
+        outputs = output_shapes(self.net, *shapes_of((params, model_state, one)))
+        for head, labels, output in zip(
+            self.heads,
+            self.parts("`y`", y),
+            self.parts("the output of `net`", outputs),
+            strict=True,
+        ):
+            if any(map(takes_labels, (head.function, *head.metrics))):
+                if labels.ndim == output.ndim - 1:
+                    check_labels(head.named("y"), labels, output.shape[-1])
 
     def map_layers(self, wrap: Callable[[Layer], Layer]) -> "Supervised":
-        return replace(self, logits_net=map_layers(self.logits_net, wrap))
+        return replace(self, net=map_layers(self.net, wrap))
 
 
 @lru_cache(maxsize=256)
-def output_shape(net: Layer, shapes: Shapes, structure: Any) -> tuple[int, ...]:
+def output_shapes(net: Layer, shapes: Shapes, structure: Any) -> Tree:
     params, model_state, x = zeros_like(shapes, structure)
-    output = jax.eval_shape(lambda p, s, x: apply(net, p, x, s), params, model_state, x)
-    return output.shape
+    return jax.eval_shape(lambda p, s, x: apply(net, p, x, s), params, model_state, x)
 
 
 def takes_labels(function: Loss) -> bool:
@@ -183,10 +293,6 @@ def without_keywords(function: Loss) -> tuple[Loss, dict[str, Any]]:
     return function, {}
 
 
-def identity(x: jax.Array) -> jax.Array:
-    return x
-
-
 def first_layer(net: Layer) -> Layer | None:
     while type(net) is sequential:
         if not net.layers:
@@ -195,12 +301,6 @@ def first_layer(net: Layer) -> Layer | None:
     return net
 
 
-def split_activation(net: Layer) -> tuple[Layer, Any]:
-    """The model without its last layer, and that layer's function, where it is a plain one."""
-    if type(net) is sequential and net.layers:
-        *layers, last = net.layers
-        if isinstance(last, Function):
-            return sequential(*layers), last.function
-        last, activation = split_activation(last)
-        return sequential(*layers, last), activation
-    return net, None
+def describe_tree(tree: Tree) -> str:
+    leaves = jax.tree.map(describe, tree)
+    return leaves if isinstance(leaves, str) else f"leaves {sorted(by_path(tree))}"

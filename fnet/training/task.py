@@ -2,45 +2,46 @@
 
 A task is a pair of pure functions, here the two methods of a static value:
 
-    loss(params, model_state, batch, key)      -> values, model_state    in training
-    evaluate(params, model_state, batch)       -> values                 at inference
+    loss(params, model_state, batch, key)       -> values, model_state    in training
+    evaluate(params, model_state, batch, key)   -> values                 at inference
 
-`values` is a dict of the loss, under "loss", and of whatever else is reported, each `(batch,)`. A
-step descends on the mean of the loss. All that runs a task knows these two functions of it, and
-nothing of models: a task hashes, compares and pickles by value, so that one task is one program.
+`values` is a dict of the loss, under "loss", and of whatever else is reported: each is `(batch,)`,
+to be averaged over samples, `()`, the mean of this batch, or a `Statistic`. A step descends on the
+mean of the loss. All that runs a task knows these two functions of it, and nothing of models: a
+task hashes, compares and pickles by value, so that one task is one program.
 """
 
 import abc
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ..core.checks import check_data
 from ..core.trees import Tree
+from ..core.values import by_value, describe
 from ..layers.base import Layer
 
-Batch = Any  # a tree of arrays with the samples in axis 0
-Values = dict[str, jax.Array]
+Batch = Any  # a tree of arrays with the samples in axis 0, or None
+Values = dict[str, Any]  # arrays and statistics by name
 
 
 class Task(abc.ABC):
     """What is minimised; the two functions are the contract, the rest makes errors better."""
 
+    independent = False  # whether what a sample evaluates to depends on that sample alone
+
     @abc.abstractmethod
     def loss(
         self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array
     ) -> tuple[Values, Tree]:
-        """The loss and metrics of each sample in training, and the new model state."""
+        """The loss and metrics in training, and the new model state."""
 
     @abc.abstractmethod
-    def evaluate(self, params: Tree, model_state: Tree, batch: Batch) -> Values:
-        """The loss and metrics of each sample at inference."""
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """The names of its values, the loss first, if they are known before there is a batch."""
-        return None
+    def evaluate(self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> Values:
+        """The loss and metrics at inference."""
 
     def check_data(self, argument: str, data: Any) -> Batch:
         """Return the data as arrays of one length, or refuse it."""
@@ -55,11 +56,114 @@ class Task(abc.ABC):
         return self
 
 
+def task(
+    function: Callable[..., Any],
+    *,
+    stateful: bool = False,
+    evaluate: Callable[..., Any] | None = None,
+) -> Task:
+    """A task from any pure function: what `train`, `fit` and all the others minimise.
+
+    Parameters and batches are any trees; a batch has the samples in axis 0 of every leaf. Data that
+    is None is a task that draws its own, from the key.
+
+    Args:
+        function: `function(params, batch, key) -> values`. The values are the loss, or a dict of
+            the loss, under "loss", and of whatever else is to be reported. Each is `(batch,)`, to
+            be averaged over samples, `()`, the mean of this batch, or a `Statistic`.
+        stateful: whether the function also takes and returns what changes outside of the gradient,
+            such as running statistics or an environment:
+            `function(params, model_state, batch, key) -> (values, model_state)`.
+        evaluate: the same at inference, where it differs; a new model state is dropped. Its key is
+            the same in every call, so that two evaluations differ by the parameters alone.
+
+    Returns:
+        A task. It hashes, compares and pickles by value where its functions do: define them at the
+        top of a module, or as a `functools.partial` or a frozen dataclass with `__call__`. A lambda
+        or a closure works too, but each new one is a new task, which is compiled again.
+
+    Raises:
+        TypeError: an argument is not a function; (in a run) values that are not an array or a dict
+            of arrays, or a model state of another form than it was.
+        ValueError: (in a run) values without "loss", or of another shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> def quantile_loss(params, batch, key):
+        ...     error = batch["y"] - batch["x"] @ params["w"]
+        ...     return {"loss": jnp.maximum(0.9 * error, -0.1 * error), "error": jnp.abs(error)}
+        >>> task = fnet.task(quantile_loss)
+        >>> params = {"w": jnp.zeros(2)}
+        >>> state = fnet.TrainState.create(params, fnet.sgd(0.1), jax.random.key(0))
+        >>> data = {"x": jnp.ones((10, 2)), "y": jnp.ones(10)}
+        >>> state, history = fnet.train(task, state, data, epochs=3, batch_size=5)
+        >>> sorted(history), history["loss"].shape
+        (['error', 'loss'], (3,))
+    """
+    if evaluate is not None:
+        evaluate = by_value(evaluate, "evaluate")
+    return FunctionTask(by_value(function, "function"), bool(stateful), evaluate)
+
+
+@dataclass(frozen=True)
+class FunctionTask(Task):
+    """See `task`."""
+
+    function: Callable[..., Any]
+    stateful: bool = False
+    inference: Callable[..., Any] | None = None
+
+    def loss(
+        self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array
+    ) -> tuple[Values, Tree]:
+        return self.call("function", self.function, params, model_state, batch, key)
+
+    def evaluate(self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> Values:
+        function = self.inference or self.function
+        return self.call("evaluate", function, params, model_state, batch, key)[0]
+
+    def call(
+        self,
+        argument: str,
+        function: Callable[..., Any],
+        params: Tree,
+        model_state: Tree,
+        batch: Batch,
+        key: jax.Array,
+    ) -> tuple[Values, Tree]:
+        if not self.stateful:
+            return as_values(argument, function(params, batch, key)), model_state
+        result = function(params, model_state, batch, key)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"`{argument}` of a stateful task must return (values, model_state), got "
+                f"{describe(result)}. Return the state as it came where it does not change."
+            )
+        values, model_state = result
+        return as_values(argument, values), model_state
+
+
+def as_values(argument: str, values: Any) -> Values:
+    """The values of a task's function as a dict of floats, the loss first."""
+    values = values if isinstance(values, dict) else {"loss": values}
+    if "loss" not in values:
+        raise ValueError(
+            f'`{argument}` of a task must return a loss, or a dict with "loss" in it, got the keys '
+            f'{sorted(map(str, values))}. Name what is minimised "loss".'
+        )
+    names = ["loss", *(name for name in values if name != "loss")]
+    return {name: jax.tree.map(as_float, values[name]) for name in names}
+
+
+def as_float(value: Any) -> jax.Array:
+    return jnp.asarray(value).astype(float)
+
+
 def check_task(task: Task) -> Task:
     if not isinstance(task, Task):
-        shown = repr(task) if isinstance(task, Layer) else f"a {type(task).__name__}"
-        raise TypeError(
-            f"`task` must be a task, got {shown}. "
-            f"Make one of a model: fnet.supervised(net, loss, metrics)."
-        )
+        fix = "Make one of any function: fnet.task(function)."
+        if isinstance(task, Layer):
+            fix = "Wrap it: fnet.supervised(net, loss)."
+        shown = repr(task) if isinstance(task, Layer) else describe(task)
+        raise TypeError(f"`task` must be a task, got {shown}. {fix}")
     return task

@@ -1,15 +1,18 @@
 """Training as a pure function: the whole run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size, check_count
+from ..core.values import describe
+from ..data.batches import num_samples
 from ..distributed.sharding import Devices, devices_of
 from .epochs import History, in_order, run
-from .program import Program, make_program, value_names
+from .evaluate import check_evaluation
+from .program import Program, Value, make_program, training_values
 from .shapes import batch_like
 from .state import TrainState, check_state
 from .task import Batch, Task
@@ -21,7 +24,8 @@ def train(
     data: Any,
     *,
     epochs: int,
-    batch_size: int | None,
+    batch_size: int | None = 32,
+    steps: int | None = None,
     validation: Any = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
@@ -36,11 +40,13 @@ def train(
     over its own samples.
 
     Args:
-        task: what to minimise, see `supervised`.
+        task: what to minimise, see `supervised` and `task`.
         state: where the run starts; it stays valid.
-        data: what the task takes, such as `(x, y)`, arrays of the same length. Bytes stay bytes.
+        data: what the task takes, such as `(x, y)`: a tree of arrays with the samples in axis 0 of
+            every leaf. Bytes stay bytes. None for a task that draws its own.
         epochs: how often every sample is used.
         batch_size: samples a step; None for all of them, which is gradient descent.
+        steps: the length of an epoch where `data` is None, in steps.
         validation: data like `data`, evaluated after each epoch.
         shuffle: whether each epoch has an order of its own, a function of `state.key` and the
             epoch.
@@ -92,10 +98,10 @@ def train(
     """
     devices = devices_of(check_state(state).params, mesh, shardings)
     program, *arguments = check_run(
-        task, state, data, validation, epochs, batch_size, record, record_every, devices
+        task, state, data, validation, epochs, batch_size, steps, record, record_every, devices
     )
-    state, history = run(program, devices.shard_state(state), *arguments, shuffle)
-    return state, in_order(program, validation, history)
+    state, history = run(program, devices.shard_state(state), *arguments, shuffle, steps)
+    return state, in_order(program, history)
 
 
 def check_run(
@@ -105,6 +111,7 @@ def check_run(
     validation: Any,
     epochs: int,
     batch_size: int | None,
+    steps: int | None,
     record: Sequence[str],
     record_every: int,
     devices: Devices,
@@ -115,19 +122,47 @@ def check_run(
         check_count("epochs", epochs),
     )
     data = task.check_data("`data`", data)
-    batch_size = check_batch_size(batch_size, jax.tree.leaves(data)[0])
-    program = program.with_names(check_fit(task, state, "`data`", data, batch_size))
-    if validation is not None:
-        validation = task.check_data("`validation`", validation)
-        check_fit(task, state, "`validation`", validation, 1)
+    check_steps(data, steps)
+    batch_size = 1 if data is None else check_batch_size(batch_size, num_samples(data))
+    program = program.with_values(check_fit(task, state, "`data`", data, batch_size))
+    program, validation = with_validation(program, state, validation)
     data, validation = devices.replicate((data, validation))
     return program, data, validation, epochs, batch_size
 
 
+def check_steps(data: Any, steps: int | None) -> None:
+    """The length of an epoch is that of its data, or `steps`."""
+    if data is not None and steps is not None:
+        raise ValueError(
+            f"`steps` must be left out with data, whose samples an epoch uses once, got {steps!r} "
+            f"and {describe(data)}. Change `epochs` or `batch_size`."
+        )
+    if data is None:
+        if steps is None:
+            raise ValueError(
+                "`steps` must be the length of an epoch where `data` is None, got None for both. "
+                "Write steps=100, or pass data."
+            )
+        check_count("steps", steps)
+
+
 def check_fit(
     task: Task, state: TrainState, argument: str, data: Batch, batch_size: int
-) -> tuple[str, ...]:
-    """Refuse data that does not fit the task and the state; the names of the task's values."""
-    names = value_names(task, state.params, state.model_state, batch_like(data, batch_size))
+) -> tuple[Value, ...]:
+    """Refuse data that does not fit the task and the state; the task's values."""
+    batch = batch_like(data, batch_size)
+    values = training_values(task, state.params, state.model_state, batch, state.key)
     task.check_values(argument, state.params, state.model_state, data)
-    return names
+    return values
+
+
+def with_validation(
+    program: Program, state: TrainState, validation: Any
+) -> tuple[Program, Batch | None]:
+    """The program with the names of what validation data evaluates to, and that data, checked."""
+    if validation is None:
+        return program, None
+    task = program.task
+    validation = task.check_data("`validation`", validation)
+    names = check_evaluation(task, state.params, state.model_state, "`validation`", validation, 1)
+    return replace(program, val_names=names), validation

@@ -31,7 +31,8 @@ def train_many(
     data: Any,
     *,
     epochs: int,
-    batch_size: int | None,
+    batch_size: int | None = 32,
+    steps: int | None = None,
     validation: Any = None,
     shuffle: bool = True,
     record: Sequence[str] = (),
@@ -49,7 +50,7 @@ def train_many(
         task: what each of them minimises.
         states: a TrainState whose leaves have the members in front, from `jax.vmap` over
             `train_state` or from `fnet.grid`.
-        data, epochs, batch_size, validation, shuffle, record, record_every: as for `train`.
+        data, epochs, batch_size, steps, validation, shuffle, record, record_every: as for `train`.
         form: `"vmap"` or `"map"`; by default `"vmap"` on an accelerator, and on a CPU while the
             members have at most 500,000 parameters together; `"map"` otherwise.
         mesh: devices over whose axis "data" the members are dealt out, as many to each; their
@@ -81,11 +82,11 @@ def train_many(
     devices = Devices() if mesh is None else Devices(check_mesh(mesh))
     states = spread_members(states, devices)
     program, *arguments = check_run(
-        task, member, data, validation, epochs, batch_size, record, record_every, devices
+        task, member, data, validation, epochs, batch_size, steps, record, record_every, devices
     )
     alone = replace(program, devices=Devices())  # a member has no mesh of its own
-    states, history = run_many(alone, states, *arguments, shuffle, chosen)
-    return states, in_order(program, validation, history)
+    states, history = run_many(alone, states, *arguments, shuffle, steps, chosen)
+    return states, in_order(program, history)
 
 
 def check_states(states: TrainState) -> tuple[TrainState, TrainState]:
@@ -131,7 +132,7 @@ def fastest_form(states: TrainState, mesh: Mesh | None = None) -> str:
     return "vmap" if cached or mesh is not None or jax.default_backend() != "cpu" else "map"
 
 
-@partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle", "form"))
+@partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle", "steps", "form"))
 def run_many(
     program: Program,
     states: TrainState,
@@ -140,9 +141,10 @@ def run_many(
     epochs: int,
     batch_size: int,
     shuffle: bool,
+    steps: int | None,
     form: str,
 ) -> tuple[TrainState, History]:
     def one(state: TrainState) -> tuple[TrainState, History]:
-        return run(program, state, data, validation, epochs, batch_size, shuffle)
+        return run(program, state, data, validation, epochs, batch_size, shuffle, steps)
 
     return FORMS[form](one, states)
