@@ -72,8 +72,8 @@ class TrainState:
         model_state = {} if model_state is None else model_state
         params, model_state = (jax.tree.map(strong, tree) for tree in (params, model_state))
         check_params(params)
-        optimizer = jax.tree.map(jnp.asarray, as_optimizer(optimizer))
-        return begin(params, model_state, optimizer, check_key(key))
+        rule = jax.tree.map(jnp.asarray, as_optimizer(optimizer))
+        return begin(params, model_state, rule, check_key(key))
 
 
 def train_state(
