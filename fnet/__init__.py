@@ -31,6 +31,7 @@ from .interop import (
     save_torch as save_torch,
 )
 from .layers import (
+    Layer as Layer,
     attention as attention,
     avg_pool as avg_pool,
     batch_norm as batch_norm,

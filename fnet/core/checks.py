@@ -11,9 +11,7 @@ from .values import describe
 
 
 def check_data(argument: str, data: Any) -> Any:
-    """Validate a tree with the samples in axis 0 of every leaf, or None; lists become arrays."""
-    if data is None:
-        return None
+    """Validate a tree with the samples in axis 0 of every leaf; lists become arrays."""
     data = as_arrays(data)
     leaves = by_path(data)
     if not leaves:

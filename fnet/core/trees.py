@@ -1,5 +1,6 @@
 """Trees of arrays, and the names of their leaves."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 Tree = Any  # nested dicts of arrays, or any other pytree
+
+
+def on_host(value: Any) -> Any:
+    """An array as it is, and anything else as an array of NumPy's."""
+    return value if hasattr(value, "shape") else np.asarray(value)
 
 
 def by_path(tree: Tree, separator: str = "/") -> dict[str, Any]:
@@ -23,20 +29,19 @@ def in_form(tree: Tree, like: Tree) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in by_path(like)])
 
 
-def as_arrays(tree: Tree) -> Tree:
+def as_arrays(tree: Tree, convert: Callable[[Any], Any] = on_host) -> Tree:
     """The tree with arrays as leaves: a list of numbers is an array, a list of arrays a tree."""
+    return jax.tree.map(convert, tree, is_leaf=is_numbers)
 
-    def is_numbers(node: Any) -> bool:
-        inner = node
-        while isinstance(inner, (list, tuple)) and inner:
-            inner = inner[0]
-        return isinstance(node, list) and not (
-            getattr(inner, "shape", ()) or isinstance(inner, dict)
-        )
 
-    return jax.tree.map(
-        lambda leaf: leaf if hasattr(leaf, "shape") else np.asarray(leaf), tree, is_leaf=is_numbers
-    )
+def is_numbers(node: Any) -> bool:
+    """Whether this is a list of numbers, nested as you like, or a tuple of them."""
+    inner = node
+    while isinstance(inner, (list, tuple)) and inner:
+        inner = inner[0]
+    if isinstance(node, tuple):
+        return all(isinstance(number, (bool, int, float)) for number in node) and bool(node)
+    return isinstance(node, list) and not (getattr(inner, "shape", ()) or isinstance(inner, dict))
 
 
 def global_norm(tree: Tree) -> jax.Array:

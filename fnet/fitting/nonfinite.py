@@ -65,7 +65,7 @@ class Watched(Wrapped):
     number: int
     blamed: int | None  # the number of the layer whose gradient is to blame
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         if self.number == self.blamed:
             raise LayerValueError("gives a gradient that is not finite from one that is")
         params, x = jax.tree.map(
@@ -73,10 +73,11 @@ class Watched(Wrapped):
         )
         y, new_state = self.layer.apply(params, state, x, key, training)
         if finite(y):
-            return guarded(y, LOSS) if is_float(y) else y, new_state
+            y = jax.tree.map(lambda a: guarded(a, LOSS) if is_float(a) else a, y)
+            return y, new_state
         if not finite(params):
             raise LayerValueError("has parameters that are not finite")
-        size = float(jnp.abs(x.astype(float)).max())
+        size = max(float(jnp.abs(leaf.astype(float)).max()) for leaf in jax.tree.leaves(x))
         raise LayerValueError(f"gives what is not finite from an input of up to {size:.3g}")
 
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..core.trees import by_path
-from ..layers.base import Layer, Shape
+from ..core.trees import Tree, by_path
+from ..layers.base import Layer, Shape, Shapes, abstract, init_layer, result_shape
 from ..layers.combinators import Combinator, sequential
 from ..layers.wrappers import remat
 from ..models.model import check_shape, output_shape
@@ -28,7 +28,7 @@ class Place(NamedTuple):
     positions: tuple[int, ...]  # of the combinators and its own
     straight: bool  # whether all combinators are sequential
     layer: Layer
-    in_shape: Shape
+    in_shape: Shapes
     leaves: dict[str, Leaf]  # by name: "kernel", "query/bias"
     order: Shape | None = None  # of the flattened image, if the library's order differs
 
@@ -37,7 +37,7 @@ class Place(NamedTuple):
         return "/".join(self.names) or self.layer.name
 
 
-def places(net: Layer, in_shape: Shape) -> list[Place]:
+def places(net: Layer, in_shape: Shapes) -> list[Place]:
     """Every layer of a model except combinators, in order; nothing is computed."""
     in_shape = check_shape(in_shape)
     output_shape(net, in_shape)  # refuses layers that do not fit together
@@ -52,20 +52,28 @@ def within(layer: Layer, at: Place) -> Iterator[Place]:
     straight = at.straight and isinstance(layer, sequential)
     found: list[Place] = []
 
-    def call(index: int, shape: Shape) -> Shape:
+    def call(index: int, shape: Shapes) -> Shapes:
         name, inner = named[index]
         place = Place((*at.names, name), (*at.positions, index), straight, inner, shape, {})
-        found.extend(within(inner, place))
-        return output_shape(inner, shape)
+        if index not in called:  # a layer that a graph calls again is the same layer
+            found.extend(within(inner, place))
+        called.add(index)
+        params, state = abstract_trees(inner, shape)
+        return result_shape(inner, params, state, abstract(shape, 1))
 
+    called: set[int] = set()
     named = list(layer.named())
     calls = [lambda shape, index=i: call(index, shape) for i in range(len(named))]
     layer.connect_shapes(calls, at.in_shape)
     yield from found
 
 
-def leaves(layer: Layer, in_shape: Shape) -> dict[str, Leaf]:
-    params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[:2])
+def abstract_trees(layer: Layer, in_shape: Shapes) -> tuple[Tree, Tree]:
+    return jax.eval_shape(lambda: init_layer(layer, jax.random.key(0), in_shape)[:2])
+
+
+def leaves(layer: Layer, in_shape: Shapes) -> dict[str, Leaf]:
+    params, state = abstract_trees(layer, in_shape)
     return {
         name: Leaf(tree, leaf.shape, leaf.dtype)
         for tree, value in (("params", params), ("state", state))

@@ -25,7 +25,7 @@ from .activations import (
     tanh as tanh,
 )
 from .attention import attention as attention
-from .base import layer as layer
+from .base import Layer as Layer, layer as layer
 from .combinators import parallel as parallel, residual as residual, sequential as sequential
 from .convolution import conv as conv
 from .dense import dense as dense

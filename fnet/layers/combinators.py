@@ -1,10 +1,12 @@
 """Combinators: layers made of layers, with parameters keyed by layer name."""
 
 import abc
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import jax
@@ -13,7 +15,20 @@ import jax.numpy as jnp
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
-from .base import InitResult, Key, Layer, Output, Shape, abstract, as_layer
+from .base import (
+    InitResult,
+    Key,
+    Layer,
+    Output,
+    Shapes,
+    abstract,
+    apply_layer,
+    as_layer,
+    init_layer,
+    is_shape,
+    plain,
+    shapes_of,
+)
 
 Calls = Sequence[Callable[[Any], Any]]  # one per layer: x -> y, or in_shape -> out_shape
 
@@ -31,11 +46,15 @@ class Combinator(Layer):
         checked = tuple(as_layer(value, f"layers[{i}]") for i, value in enumerate(layers))
         object.__setattr__(self, "layers", checked)
 
-    @abc.abstractmethod
-    def connect(self, calls: Calls, x: jax.Array) -> jax.Array: ...
+    @property
+    def takes_trees(self) -> bool:
+        return True  # the layers in it refuse what they do not take
 
     @abc.abstractmethod
-    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape: ...
+    def connect(self, calls: Calls, x: Any) -> Any: ...
+
+    @abc.abstractmethod
+    def connect_shapes(self, calls: Calls, in_shape: Shapes) -> Shapes: ...
 
     def named(self) -> Iterator[tuple[str, Layer]]:
         seen: Counter[str] = Counter()
@@ -44,12 +63,13 @@ class Combinator(Layer):
             seen[layer.name] += 1
             yield f"{layer.name}_{number}" if number else layer.name, layer
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         params, state = {}, {}
 
-        def call(index: int, name: str, layer: Layer, shape: Shape) -> Shape:
+        def call(index: int, name: str, layer: Layer, shape: Shapes) -> Shapes:
+            own_key = jax.random.fold_in(key, index)
             with inside(name):
-                own_params, own_state, shape = layer.init(jax.random.fold_in(key, index), shape)
+                own_params, own_state, shape = init_layer(layer, own_key, shape)
             if jax.tree.leaves(own_params):
                 params[name] = own_params
             if jax.tree.leaves(own_state):
@@ -60,23 +80,24 @@ class Combinator(Layer):
         out_shape = self.connect_shapes(calls, in_shape)
         return params, state, out_shape
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         names = [name for name, _ in self.named()]
         check_known("parameters", params, names)
         check_known("model state", state, names)
-        new_state = {}
+        new_state, numbers = dict(state), count()
 
-        def call(index: int, name: str, layer: Layer, x: jax.Array) -> jax.Array:
-            own_key = None if key is None else jax.random.fold_in(key, index)
+        def call(name: str, layer: Layer, x: Any) -> Any:
+            number = next(numbers)  # a layer that is called twice has another key each time
+            own_key = None if key is None else jax.random.fold_in(key, number)
             with inside(name):
-                y, own_state = layer.apply(
-                    params.get(name, {}), state.get(name, {}), x, own_key, training
+                y, own_state = apply_layer(
+                    layer, params.get(name, {}), new_state.get(name, {}), x, own_key, training
                 )
             if own_state:
                 new_state[name] = own_state
             return y
 
-        calls = [partial(call, i, *named) for i, named in enumerate(self.named())]
+        calls = [partial(call, *named) for named in self.named()]
         return self.connect(calls, x), new_state
 
     def __repr__(self) -> str:
@@ -119,15 +140,15 @@ class sequential(Combinator):
         sequential(dense(4), relu, dense(2), softmax)
     """
 
-    def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
+    def connect(self, calls: Calls, x: Any) -> Any:
         return chain(calls, x)
 
-    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
+    def connect_shapes(self, calls: Calls, in_shape: Shapes) -> Shapes:
         return chain(calls, in_shape)
 
 
 class residual(Combinator):
-    """Apply layers in sequence and add the input, y = x + f(x).
+    """Apply layers in sequence and add the input, y = x + f(x), to each array of a tree.
 
     Args:
         layers: as for `sequential`; together they must keep the shape.
@@ -145,21 +166,23 @@ class residual(Combinator):
     Source: He et al. 2016, Deep Residual Learning, equation 1.
     """
 
-    def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
+    def connect(self, calls: Calls, x: Any) -> Any:
         y = chain(calls, x)
-        check_kept(x.shape[1:], y.shape[1:])
-        return x + y
+        check_kept(shapes_of(x), shapes_of(y))
+        return jax.tree.map(operator.add, x, y)
 
-    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
+    def connect_shapes(self, calls: Calls, in_shape: Shapes) -> Shapes:
         check_kept(in_shape, chain(calls, in_shape))
         return in_shape
 
 
-def check_kept(in_shape: Shape, out_shape: Shape) -> None:
-    if in_shape != out_shape:
+def check_kept(in_shape: Shapes, out_shape: Shapes) -> None:
+    if plain(in_shape) != plain(out_shape):
+        units = in_shape[-1] if is_shape(in_shape) and in_shape else 1
+        fix = f"End them with dense({units})" if is_shape(in_shape) else "Return a tree like it"
         raise LayerValueError(
-            f"expected layers that keep the shape {in_shape}, got {out_shape}. "
-            f"End them with dense({in_shape[-1] if in_shape else 1}), or use fnet.sequential."
+            f"expected layers that keep the shape {plain(in_shape)}, got {plain(out_shape)}. "
+            f"{fix}, or use fnet.sequential."
         )
 
 
@@ -188,25 +211,26 @@ class parallel(Combinator):
         Array([[ 1.,  2., -1., -2.]], dtype=float32)
     """
 
-    merge: Callable[[Sequence[jax.Array]], jax.Array] = concatenate
+    merge: Callable[[Sequence[Any]], Any] = concatenate
 
-    def __init__(self, *layers: Any, merge: Callable[..., jax.Array] = concatenate):
+    def __init__(self, *layers: Any, merge: Callable[..., Any] = concatenate):
         if not layers:
             raise ValueError("`layers` of parallel must be at least one, got none. Pass a layer.")
         super().__init__(*layers)
         object.__setattr__(self, "merge", by_value(merge, "merge"))
 
-    def connect(self, calls: Calls, x: jax.Array) -> jax.Array:
+    def connect(self, calls: Calls, x: Any) -> Any:
         return self.merge([call(x) for call in calls])
 
-    def connect_shapes(self, calls: Calls, in_shape: Shape) -> Shape:
+    def connect_shapes(self, calls: Calls, in_shape: Shapes) -> Shapes:
         shapes = [call(in_shape) for call in calls]
-        outputs = [abstract((1, *shape)) for shape in shapes]
+        outputs = [abstract(shape, 1) for shape in shapes]
         try:
-            return jax.eval_shape(self.merge, outputs).shape[1:]
+            return shapes_of(jax.eval_shape(self.merge, outputs))
         except (TypeError, ValueError) as error:
             raise LayerValueError(
-                f"expected outputs that {name_of(self.merge)} can merge, got shapes {shapes}. "
+                f"expected outputs that {name_of(self.merge)} can merge, got shapes "
+                f"{[plain(shape) for shape in shapes]}. "
                 f"Change the layers or `merge`."
             ) from error
 

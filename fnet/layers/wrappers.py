@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,18 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, as_layer, set_count
+from .base import (
+    InitResult,
+    Key,
+    Layer,
+    Output,
+    Shapes,
+    apply_layer,
+    as_layer,
+    init_layer,
+    set_count,
+    shapes_of,
+)
 from .combinators import Combinator, check_kept
 from .dense import REBUILD
 
@@ -27,7 +39,11 @@ class Wrapped(Layer):
     def name(self) -> str:
         return self.layer.name
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    @property
+    def takes_trees(self) -> bool:
+        return self.layer.takes_trees
+
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         return self.layer.init(key, in_shape)
 
 
@@ -40,7 +56,8 @@ class scan_layers(Layer):
     initialised with `jax.random.fold_in(key, i)`.
 
     Args:
-        layer: a layer that preserves shape and dtype, such as a `residual`.
+        layer: a layer that preserves shape and dtype, such as a `residual`, of each array if its
+            input is a tree.
         depth: the number of layers.
         unroll: the number of layers per iteration of the loop; larger values take longer to
             compile and may run faster.
@@ -73,17 +90,21 @@ class scan_layers(Layer):
         set_count(self, "depth", "Pass the number of layers: scan_layers(layer, 12).")
         set_count(self, "unroll", "Omit it to run one layer per iteration.")
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    @property
+    def takes_trees(self) -> bool:
+        return self.layer.takes_trees
+
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         def one(key: jax.Array) -> tuple[Tree, Tree]:
             with inside(self.layer.name):
-                params, state, out_shape = self.layer.init(key, in_shape)
+                params, state, out_shape = init_layer(self.layer, key, in_shape)
             check_kept(in_shape, out_shape)
             return params, state
 
         keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(self.depth))
         return *jax.vmap(one)(keys), in_shape
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         for leaf in jax.tree.leaves((params, state)):
             if leaf.shape[:1] != (self.depth,):
                 raise LayerValueError(
@@ -91,21 +112,23 @@ class scan_layers(Layer):
                     f"{leaf.shape}. {REBUILD}"
                 )
 
-        def one(x: jax.Array, own: tuple[Tree, Tree, jax.Array]) -> Output:
+        def one(x: Any, own: tuple[Tree, Tree, jax.Array]) -> Output:
             params, state, index = own
             own_key = None if key is None else jax.random.fold_in(key, index)
             with inside(self.layer.name):
-                y, state = self.layer.apply(params, state, x, own_key, training)
-            check_kept(x.shape[1:], y.shape[1:])
-            if x.dtype != y.dtype:
-                raise LayerTypeError(
-                    f"expected a layer that keeps the dtype, got {y.dtype} from {x.dtype}. Use "
-                    f"one dtype for parameters and input."
-                )
+                y, state = apply_layer(self.layer, params, state, x, own_key, training)
+            check_kept(shapes_of(x), shapes_of(y))
+            for before, after in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True):
+                if before.dtype != after.dtype:
+                    raise LayerTypeError(
+                        f"expected a layer that keeps the dtype, got {after.dtype} from "
+                        f"{before.dtype}. Use one dtype for parameters and input."
+                    )
             return y, state
 
         each = params, state, jnp.arange(self.depth)
-        return lax.scan(one, floating(x), each, unroll=self.unroll)
+        start = floating(x) if hasattr(x, "shape") else x  # ids and masks in a tree stay
+        return lax.scan(one, start, each, unroll=self.unroll)
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,8 +157,8 @@ class remat(Wrapped):
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", as_layer(self.layer, "layer"))
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        def run(params: Tree, state: Tree, x: jax.Array, key: Key) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
+        def run(params: Tree, state: Tree, x: Any, key: Key) -> Output:
             return self.layer.apply(params, state, x, key, training)
 
         return jax.checkpoint(run)(params, state, x, key)

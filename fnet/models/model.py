@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..core.errors import LayerError, inside
-from ..core.trees import Tree
+from ..core.trees import Tree, as_arrays
 from ..core.values import describe
-from ..layers.base import Layer, Shape, as_layer
+from ..layers.base import Layer, Shapes, apply_layer, as_layer, init_layer, is_shape, plain
 from ..layers.combinators import Combinator
+from ..layers.shapes import as_shape, flat_shapes, from_static, map_shapes, to_static
 
 T = TypeVar("T")
 
@@ -47,30 +47,32 @@ def compiled_once(function: Callable[..., T], static_argnums: tuple[int, ...]) -
     return call
 
 
-def init_trees(net: Layer, key: jax.Array, in_shape: Shape) -> tuple[Tree, Tree]:
-    """Return the parameters and the state."""
+def init_trees(net: Layer, key: jax.Array, in_shape: Any) -> tuple[Tree, Tree]:
+    """Return the parameters and the state, for shapes as a static value."""
     with root(net):
-        params, state, _ = net.init(key, in_shape)
+        params, state, _ = init_layer(net, key, from_static(in_shape))
     return params, state
 
 
 compiled_init = compiled_once(init_trees, static_argnums=(0, 2))
 
 
-def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
+def init(net: Layer, key: jax.Array, in_shape: Shapes) -> Tree:
     """Initialise the parameters of a model, in one compiled program.
 
     Args:
         net: a layer, or a plain function `x -> y`.
         key: a typed random key, such as `jax.random.key(0)`.
-        in_shape: the shape of one sample, without the batch axis.
+        in_shape: the shape of one sample, without the batch axis. For a model of several arrays,
+            the tree of their shapes: `{"image": (28, 28), "age": ()}`. Where the dtype matters to
+            a function of yours, write `jax.ShapeDtypeStruct((8,), "int32")` in place of `(8,)`.
 
     Returns:
         Nested dicts of float arrays, keyed by layer name; layers without parameters are omitted.
 
     Raises:
-        TypeError: `net` is not a layer, `key` is not a typed random key, or `in_shape` is not a
-            tuple of integers.
+        TypeError: `net` is not a layer, `key` is not a typed random key, `in_shape` is not a tuple
+            of integers or a tree of such tuples, or a layer of one array gets a tree.
         ValueError: `in_shape` has an axis below 1, or a layer does not support the shape of its
             input; the message names the layer.
 
@@ -80,15 +82,16 @@ def init(net: Layer, key: jax.Array, in_shape: Shape) -> Tree:
         >>> jax.tree.map(jnp.shape, fnet.init(net, jax.random.key(0), (28, 28)))
         {'dense': {'bias': (10,), 'kernel': (784, 10)}}
     """
-    return compiled_init(as_layer(net, "net"), check_key(key), check_shape(in_shape))[0]
+    static = to_static(check_shape(in_shape))
+    return compiled_init(as_layer(net, "net"), check_key(key), static)[0]
 
 
-def init_state(net: Layer, in_shape: Shape) -> Tree:
+def init_state(net: Layer, in_shape: Shapes) -> Tree:
     """Initialise the state of a model, its running statistics; `{}` if it has none.
 
     Args:
         net: a layer, or a plain function `x -> y`.
-        in_shape: the shape of one sample, without the batch axis.
+        in_shape: the shape of one sample, as for `init`.
 
     Returns:
         Nested dicts of float arrays, as from `init`; `forward` updates them, gradients do not.
@@ -101,10 +104,11 @@ def init_state(net: Layer, in_shape: Shape) -> Tree:
         >>> fnet.init_state(fnet.sequential(fnet.batch_norm()), (1,))
         {'batch_norm': {'mean': Array([0.], dtype=float32), 'variance': Array([1.], dtype=float32)}}
     """
-    return compiled_init(as_layer(net, "net"), jax.random.key(0), check_shape(in_shape))[1]
+    static = to_static(check_shape(in_shape))
+    return compiled_init(as_layer(net, "net"), jax.random.key(0), static)[1]
 
 
-def apply(net: Layer, params: Tree, x: jax.Array, state: Tree | None = None) -> jax.Array:
+def apply(net: Layer, params: Tree, x: Any, state: Tree | None = None) -> Any:
     """Compute the output for a batch at inference: no dropout, batch norm by running statistics.
 
     The function is pure and works under `jax.jit` (with `net` static), `jax.grad` and `jax.vmap`.
@@ -112,11 +116,11 @@ def apply(net: Layer, params: Tree, x: jax.Array, state: Tree | None = None) -> 
     Args:
         net: a layer, or a plain function `x -> y`.
         params: the parameters of the model, from `init`.
-        x: the batch, `(batch, *in_shape)`.
+        x: the batch, `(batch, *in_shape)`; a dict or tuple of arrays for a model of several.
         state: the state, from `init_state` or `forward`; not needed without running statistics.
 
     Returns:
-        The output, `(batch, *out_shape)`.
+        The output, `(batch, *out_shape)`, one array or a tree of them.
 
     Raises:
         ValueError: the input does not match the parameters; the message names the layer.
@@ -131,24 +135,24 @@ def apply(net: Layer, params: Tree, x: jax.Array, state: Tree | None = None) -> 
     """
     net = as_layer(net, "net")
     with root(net):
-        y, _ = net.apply(params, state or {}, jnp.asarray(x), None, False)
+        y, _ = apply_layer(net, params, state or {}, as_arrays(x, jnp.asarray), None, False)
     return y
 
 
 def forward(
-    net: Layer, params: Tree, state: Tree, x: jax.Array, key: jax.Array | None = None
-) -> tuple[jax.Array, Tree]:
+    net: Layer, params: Tree, state: Tree, x: Any, key: jax.Array | None = None
+) -> tuple[Any, Tree]:
     """Compute the output for a batch in training: dropout, batch norm by batch statistics.
 
     Args:
         net: a layer, or a plain function `x -> y`.
         params: the parameters of the model, from `init`.
         state: the state, from `init_state` or the last `forward`; `{}` for most models.
-        x: the batch, `(batch, *in_shape)`.
+        x: the batch, as for `apply`.
         key: a typed random key; needed only by random layers such as `dropout`.
 
     Returns:
-        The output, `(batch, *out_shape)`, and the new state.
+        The output, as from `apply`, and the new state.
 
     Raises:
         ValueError: as for `apply`, or a random layer has no key.
@@ -163,18 +167,18 @@ def forward(
     """
     net, key = as_layer(net, "net"), key if key is None else check_key(key)
     with root(net):
-        return net.apply(params, state, jnp.asarray(x), key, True)
+        return apply_layer(net, params, state, as_arrays(x, jnp.asarray), key, True)
 
 
-def output_shape(net: Layer, in_shape: Shape) -> Shape:
+def output_shape(net: Layer, in_shape: Shapes) -> Shapes:
     """Infer the shape of the output for one sample, without computing it.
 
     Args:
         net: a layer, or a plain function `x -> y`.
-        in_shape: the shape of one sample, without the batch axis.
+        in_shape: the shape of one sample, as for `init`.
 
     Returns:
-        The shape, without the batch axis.
+        The shape, without the batch axis; a tree of shapes if the output is a tree.
 
     Raises:
         TypeError, ValueError: as for `init`.
@@ -189,10 +193,10 @@ def output_shape(net: Layer, in_shape: Shape) -> Shape:
 
     def init() -> None:
         with root(net):
-            shapes.append(net.init(jax.random.key(0), in_shape)[2])
+            shapes.append(init_layer(net, jax.random.key(0), in_shape)[2])
 
     jax.eval_shape(init)
-    return shapes[0]
+    return plain(shapes[0])
 
 
 def count_params(params: Tree) -> int:
@@ -218,13 +222,18 @@ def check_key(key: jax.Array) -> jax.Array:
     return key
 
 
-def check_shape(in_shape: Shape) -> Shape:
-    fix = "Write (784,) for vectors, (28, 28) for images, without the batch axis."
-    kinds = (int, np.integer)
-    if not isinstance(in_shape, tuple) or not all(
-        isinstance(n, kinds) and not isinstance(n, bool) for n in in_shape
-    ):
+def check_shape(in_shape: Shapes) -> Shapes:
+    """Return the shapes as tuples of integers, with dtypes where given; or refuse them."""
+    fix = (
+        "Write (784,) for vectors, (28, 28) for images, without the batch axis. "
+        'For several arrays, write a dict of shapes: {"image": (28, 28), "age": ()}.'
+    )
+    leaves = jax.tree.leaves(
+        in_shape, is_leaf=lambda node: is_shape(node) or isinstance(node, list)
+    )
+    if not leaves or not all(is_shape(n) or isinstance(n, jax.ShapeDtypeStruct) for n in leaves):
         raise TypeError(f"`in_shape` must be a tuple of integers, got {in_shape!r}. {fix}")
-    if not all(n > 0 for n in in_shape):
+    shapes = map_shapes(as_shape, in_shape)
+    if not all(n > 0 for shape in flat_shapes(shapes)[0] for n in shape):
         raise ValueError(f"`in_shape` must have no axis below 1, got {in_shape}. {fix}")
-    return tuple(map(int, in_shape))
+    return shapes

@@ -8,23 +8,23 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ..layers.base import Layer, Shape, abstract, as_layer
+from ..layers.base import Layer, Shapes, abstract, as_layer, init_layer, plain, shapes_of
 from ..layers.combinators import Combinator
 from ..layers.wrappers import remat, scan_layers
-from .model import check_shape, count_params, output_shape, root
+from .model import check_shape, count_params, root
 
 
 class Row(NamedTuple):
     """One layer: name, output shape, number of parameters, their bytes, FLOPs per sample."""
 
     name: str
-    out_shape: Shape
+    out_shape: Shapes
     params: int
     size: int
     flops: int
 
 
-def summary(net: Layer, in_shape: Shape) -> str:
+def summary(net: Layer, in_shape: Shapes) -> str:
     """Summarise a model in a table: output shapes, parameters, bytes and FLOPs per sample.
 
     The model is not run. FLOPs are XLA's count for the unoptimised forward pass of one sample:
@@ -34,7 +34,7 @@ def summary(net: Layer, in_shape: Shape) -> str:
 
     Args:
         net: a layer, or a plain function `x -> y`.
-        in_shape: the shape of one sample, without the batch axis.
+        in_shape: the shape of one sample, as for `init`.
 
     Returns:
         The table as text, one line per layer, with layers inside combinators indented.
@@ -60,7 +60,7 @@ def summary(net: Layer, in_shape: Shape) -> str:
     header = ("layer", "output shape", "parameters", "bytes", "FLOPs a sample")
     cells: list[tuple[str, ...]] = [header]
     for row in [*(layers or [whole]), whole._replace(name="total")]:
-        cells.append((row.name, str(row.out_shape), *(f"{n:,}" for n in row[2:])))
+        cells.append((row.name, str(plain(row.out_shape)), *(f"{n:,}" for n in row[2:])))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "   ".join(
@@ -71,18 +71,18 @@ def summary(net: Layer, in_shape: Shape) -> str:
     )
 
 
-def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
+def rows(name: str, layer: Layer, in_shape: Shapes, depth: int) -> Iterator[Row]:
     """Yield the row of the layer, then the rows of the layers in it."""
     layer = layer.layer if isinstance(layer, remat) else layer
-    params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape)[:2])
-    x, straight = abstract((1, *in_shape)), unrolled(layer)
+    params, state = jax.eval_shape(lambda: init_layer(layer, jax.random.key(0), in_shape)[:2])
+    x, straight = abstract(in_shape, 1), unrolled(layer)
     program = jax.jit(lambda params, state, x: straight.apply(params, state, x, None, False)[0])
-    cost = program.lower(params, state, x).cost_analysis() or {}
+    lowered = program.lower(params, state, x)
+    cost = lowered.cost_analysis() or {}
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    out_shape = output_shape(layer, in_shape)
     yield Row(
         "  " * max(depth, 0) + name,
-        out_shape,
+        shapes_of(lowered.out_info),
         count_params(params),
         size,
         int(cost.get("flops", 0)),
@@ -90,7 +90,7 @@ def rows(name: str, layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
     if isinstance(layer, Combinator):
         inner: list[Row] = []
 
-        def call(name: str, layer: Layer, shape: Shape) -> Shape:
+        def call(name: str, layer: Layer, shape: Shapes) -> Shapes:
             own, *rest = rows(name, layer, shape, depth + 1)
             inner.extend([own, *rest])
             return own.out_shape

@@ -30,7 +30,7 @@ class Rounded(Wrapped):
 
     dtype: Any
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         y, state = self.layer.apply(params, state, x, key, training)
         return cast_floats(y, self.dtype), state
 

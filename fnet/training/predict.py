@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ..core.checks import check_batch_size, check_samples
+from ..core.checks import check_batch_size, check_data
 from ..core.trees import Tree
-from ..data.batches import map_batches
+from ..data.batches import map_batches, num_samples
 from ..distributed.sharding import Devices, devices_of
 from ..layers.base import Layer, as_layer
 from ..models.model import apply
@@ -25,22 +25,22 @@ def predict(
     *,
     mesh: Mesh | None = None,
     shardings: Any = None,
-) -> jax.Array:
+) -> Any:
     """The model's output at inference for any number of samples, a batch at a time; pure.
 
     Args:
         net: the model.
         state: a TrainState, or the parameters alone.
-        x: `(samples, *in_shape)`.
+        x: `(samples, *in_shape)`; a dict or tuple of arrays for a model of several.
         batch_size: samples computed at once.
         mesh, shardings: the devices to compute on, as for `evaluate`.
 
     Returns:
-        `(samples, *out_shape)`, on a mesh a copy on each device.
+        `(samples, *out_shape)`, one array or a tree of them, on a mesh a copy on each device.
 
     Raises:
-        ValueError: empty data, or features that do not match the parameters; a mesh or shardings
-            as for `train`.
+        ValueError: empty data, arrays of different lengths, or features that do not match the
+            parameters; a mesh or shardings as for `train`.
         TypeError: the parameters of another model; a mesh or shardings as for `train`.
 
     Example:
@@ -51,11 +51,11 @@ def predict(
         (5, 2)
     """
     net, (params, model_state) = as_layer(net, "net"), params_and_state(state)
-    check_samples("`x`", x)
-    batch_size = check_batch_size(batch_size, len(x))
+    x = check_data("`x`", x)
+    batch_size = check_batch_size(batch_size, num_samples(x))
     devices = devices_of(params, mesh, shardings)
     there = devices.shard_state({"params": params, "model_state": model_state})
-    x = devices.replicate(jnp.asarray(x))
+    x = devices.replicate(jax.tree.map(jnp.asarray, x))
     return outputs(net, there["params"], there["model_state"], x, batch_size, devices)
 
 
@@ -67,14 +67,14 @@ def predict_classes(
     *,
     mesh: Mesh | None = None,
     shardings: Any = None,
-) -> jax.Array:
+) -> Any:
     """The most probable class of each sample; for a single probability, whether it is above 0.5.
 
     Args:
         net, state, x, batch_size, mesh, shardings: as for `predict`.
 
     Returns:
-        `(samples, ...)`, int32.
+        `(samples, ...)`, int32, for each output of the model.
 
     Raises:
         ValueError, TypeError: as `predict`.
@@ -85,14 +85,16 @@ def predict_classes(
         Array([1, 0], dtype=int32)
     """
     y = predict(net, state, x, batch_size, mesh=mesh, shardings=shardings)
-    return (y[..., 0] > 0.5).astype(int) if y.shape[-1] == 1 else y.argmax(-1)
+    return jax.tree.map(
+        lambda y: (y[..., 0] > 0.5).astype(int) if y.shape[-1] == 1 else y.argmax(-1), y
+    )
 
 
 @partial(jax.jit, static_argnames=("net", "batch_size", "devices"))
 def outputs(
-    net: Layer, params: Tree, model_state: Tree, x: jax.Array, batch_size: int, devices: Devices
-) -> jax.Array:
-    def output(x: jax.Array) -> jax.Array:
+    net: Layer, params: Tree, model_state: Tree, x: Tree, batch_size: int, devices: Devices
+) -> Any:
+    def output(x: Tree) -> Any:
         return apply(net, params, devices.shard_batch(x), model_state)
 
     return devices.replicate(map_batches(output, x, batch_size))

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from ..core.trees import Tree, by_path
 from ..core.values import describe
-from ..layers.base import Layer, Shape, as_layer
+from ..layers.base import Layer, Shapes, as_layer
+from ..layers.shapes import to_static
 from ..models.model import check_key, check_shape, compiled_once, init_trees
 from ..optimizers.base import Optimizer
 from ..optimizers.by_name import as_optimizer
@@ -77,7 +78,7 @@ class TrainState:
 
 
 def train_state(
-    net: Layer, optimizer: Optimizer | str, key: jax.Array, in_shape: Shape
+    net: Layer, optimizer: Optimizer | str, key: jax.Array, in_shape: Shapes
 ) -> TrainState:
     """The state at the start of a run: parameters and statistics of `init`, nothing trained.
 
@@ -85,11 +86,12 @@ def train_state(
         net: a layer, or a plain function `x -> y`.
         optimizer: an optimizer, or the name of one for its defaults.
         key: a typed key; the parameters are those of `init(net, key, in_shape)`.
-        in_shape: the shape of one sample, without the batch axis.
+        in_shape: the shape of one sample, without the batch axis, or a tree of shapes, as for
+            `init`.
 
     Raises:
         TypeError: `optimizer` is not an optimizer, `key` is not a typed key, or `in_shape` is not a
-            tuple.
+            tuple or a tree of tuples.
         ValueError: an unknown name, or as `init`.
 
     Example:
@@ -99,10 +101,10 @@ def train_state(
         (0, 3)
     """
     net, optimizer = as_layer(net, "net"), as_optimizer(optimizer)
-    return compiled_start(net, optimizer, check_key(key), check_shape(in_shape))
+    return compiled_start(net, optimizer, check_key(key), to_static(check_shape(in_shape)))
 
 
-def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Shape) -> TrainState:
+def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Any) -> TrainState:
     return begin(*init_trees(net, key, in_shape), optimizer, key)
 
 

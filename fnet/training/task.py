@@ -44,8 +44,8 @@ class Task(abc.ABC):
         """The loss and metrics at inference."""
 
     def check_data(self, argument: str, data: Any) -> Batch:
-        """Return the data as arrays of one length, or refuse it."""
-        return check_data(argument, data)
+        """Return the data as arrays of one length, or refuse it; None is a task's own data."""
+        return None if data is None else check_data(argument, data)
 
     def check_values(self, argument: str, params: Tree, model_state: Tree, batch: Batch) -> None:
         """Refuse labels and other numbers that mean nothing to this task, where they are known."""
