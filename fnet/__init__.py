@@ -45,6 +45,7 @@ from .layers import (
     gelu as gelu,
     global_avg_pool as global_avg_pool,
     glu as glu,
+    graph as graph,
     group_norm as group_norm,
     hard_sigmoid as hard_sigmoid,
     hard_silu as hard_silu,

@@ -17,7 +17,7 @@ from fnet.layers import activations, initializers
 class Row(NamedTuple):
     name: str
     factory: Callable[[], Any]
-    in_shape: tuple[int, ...]
+    in_shape: Any
     ids: int = 0  # the input is integers below this number, where it is given
 
 
@@ -69,6 +69,34 @@ def sequences():
         fnet.global_avg_pool,
         fnet.dense(5),
     )
+
+
+def shared_weights(layers, x):
+    return layers.head(layers.tower(x[..., :2]) - layers.tower(x[..., 2:]))
+
+
+def two_to_two(layers, x):
+    both = layers.dense(jnp.concatenate([layers.left(x["left"]), x["right"]], -1))
+    return layers.head(both), {"norm": layers.norm(layers.norm(both)), "both": both}
+
+
+def skipping(layers, x):
+    return x + layers.drop(layers.norm(layers.dense(layers.drop(layers.dense(x)))))
+
+
+def looped(units):
+    return fnet.graph(
+        skipping, dense=fnet.dense(units), drop=fnet.dropout(0.5), norm=fnet.batch_norm()
+    )
+
+
+def deep_graphs():
+    wired = fnet.graph(crossing, block=fnet.residual(looped(4)), again=fnet.remat(fnet.tanh))
+    return fnet.sequential(fnet.scan_layers(fnet.remat(wired), 2), fnet.dense(3))
+
+
+def crossing(layers, x):
+    return layers.again(layers.block(x)) - layers.block(x)
 
 
 ACTIVATIONS = [
@@ -139,4 +167,25 @@ LAYERS = [
     ),
     Row("all_activations", lambda: fnet.parallel(*ACTIVATIONS), (4,)),
     Row("everything", everything, (4, 4)),
+    Row(
+        "graph_of_shared_weights",
+        lambda: fnet.graph(
+            shared_weights,
+            tower=fnet.sequential(fnet.dense(3), fnet.tanh),
+            head=fnet.dense(1),
+        ),
+        (4,),
+    ),
+    Row(
+        "graph_of_trees",
+        lambda: fnet.graph(
+            two_to_two,
+            left=fnet.dense(2),
+            dense=fnet.dense(3),
+            norm=fnet.batch_norm(),
+            head=fnet.sequential(fnet.dropout(0.5), fnet.dense(1)),
+        ),
+        {"left": (3,), "right": (2,)},
+    ),
+    Row("graph_of_everything", deep_graphs, (4,)),
 ]

@@ -12,6 +12,7 @@ from problems import LOSS, bits, classifier, images, start, task
 from tables import LAYERS
 
 import fnet
+from fnet.layers.base import map_shapes
 from fnet.layers.wrappers import map_layers
 from fnet.training.precision import Rounded
 
@@ -113,10 +114,11 @@ def test_every_layer_computes_in_it(row):
     )
 
     def mean(y, p):
-        return p.astype(float).reshape(len(p), -1).mean(1)
+        flat = [a.astype(float).reshape(len(a), -1).mean(1) for a in jax.tree.leaves(p)]
+        return sum(flat) / len(flat)
 
     step = fnet.train_step(fnet.supervised(net, mean))
-    x = jnp.ones((2, *row.in_shape))
+    x = map_shapes(lambda shape: jnp.ones((2, *shape)), row.in_shape)
     after, logs = jax.eval_shape(step, state, (x, jnp.ones(2)))
     chex.assert_trees_all_equal_shapes_and_dtypes(bits(after.params), bits(params))
     assert logs["loss"].dtype == jnp.float32

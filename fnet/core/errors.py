@@ -23,6 +23,10 @@ class LayerTypeError(LayerError, TypeError):
     """The layer does not support this tree or type."""
 
 
+class LayerAttributeError(LayerError, AttributeError):
+    """A graph has no layer of this name."""
+
+
 @contextmanager
 def inside(name: str) -> Iterator[None]:
     """Add the layer's name to any error raised in the block."""

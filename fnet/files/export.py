@@ -13,15 +13,16 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 from jax.typing import DTypeLike
 
-from ..core.trees import Tree
+from ..core.trees import Tree, by_path
 from ..core.values import describe
-from ..layers.base import Layer, Shape, as_layer
+from ..layers.base import Layer, Shapes, as_layer, map_shapes
 from ..models.model import apply, check_shape
 from .tensor_file import CorruptFileError
 
@@ -34,7 +35,7 @@ AGAIN = "Export the model again, or use another copy."
 def export(
     net: Layer,
     params: Tree,
-    in_shape: Shape,
+    in_shape: Shapes,
     *,
     state: Tree | None = None,
     dtype: DTypeLike = "float32",
@@ -47,9 +48,10 @@ def export(
     Args:
         net: a layer, or a plain function `x -> y`.
         params: the parameters, see `init`.
-        in_shape: the shape of one sample, without the batch axis.
+        in_shape: the shape of one sample, without the batch axis, or a tree of shapes.
         state: the running statistics, see `init_state`, if the model has any.
-        dtype: the dtype of the input, such as 'uint8' for images.
+        dtype: the dtype of the input, such as 'uint8' for images; in a tree, of each array whose
+            shape is not a `jax.ShapeDtypeStruct` with a dtype of its own.
 
     Returns:
         Bytes for `load_exported`, about as many as the parameters have.
@@ -74,7 +76,11 @@ def export(
     """
     net, in_shape, dtype = as_layer(net, "net"), check_shape(in_shape), check_dtype(dtype)
     program = jax.jit(lambda x: apply(net, params, x, state))
-    x = jax.ShapeDtypeStruct((*jax_export.symbolic_shape("batch"), *in_shape), dtype)
+    batch = jax_export.symbolic_shape("batch")
+    x = map_shapes(
+        lambda shape: jax.ShapeDtypeStruct((*batch, *shape), getattr(shape, "dtype", dtype)),
+        in_shape,
+    )
     payload = bytes(jax_export.export(program, platforms=PLATFORMS)(x).serialize())
     return HEADER.pack(MAGIC, len(payload), digest(payload)) + payload
 
@@ -84,40 +90,58 @@ class Program:
     """A loaded model, y = program(x) for `x` of shape `(batch, *in_shape)`; it works under jit.
 
     Attributes:
-        in_shape: the shape of one sample, without the batch axis.
-        dtype: the dtype of `x`.
+        in_shape: the shape of one sample, without the batch axis, or a tree of shapes.
+        dtype: the dtype of `x`, or a tree of dtypes.
         platforms: where the program can run.
     """
 
     exported: jax_export.Exported
 
     @property
-    def in_shape(self) -> Shape:
-        return tuple(self.exported.in_avals[0].shape[1:])
+    def input(self) -> Any:
+        """What `x` looks like, an abstract array or a tree of them."""
+        (x,), _ = jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)
+        return x
 
     @property
-    def dtype(self) -> str:
-        return str(self.exported.in_avals[0].dtype)
+    def in_shape(self) -> Shapes:
+        return jax.tree.map(lambda leaf: tuple(leaf.shape[1:]), self.input)
+
+    @property
+    def dtype(self) -> Any:
+        return jax.tree.map(lambda leaf: str(leaf.dtype), self.input)
 
     @property
     def platforms(self) -> tuple[str, ...]:
         return tuple(self.exported.platforms)
 
     @cached_property
-    def compiled(self) -> Callable[[jax.Array], jax.Array]:
+    def compiled(self) -> Callable[[Any], Any]:
         return jax.jit(self.exported.call)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Any) -> Any:
         x = jax.device_put(x)  # jnp.asarray compiles a copy for each shape of a NumPy array
-        if x.shape[1:] != self.in_shape or not x.shape or x.shape[0] == 0:
+        shapes, dtypes = (
+            jax.tree.map(lambda leaf: tuple(leaf.shape), x),
+            jax.tree.map(lambda leaf: str(leaf.dtype), x),
+        )
+        if [*by_path(x)] != [*by_path(self.input)]:
+            raise TypeError(
+                f"`x` must be arrays in the tree the model was exported for, {self.in_shape}, got "
+                f"shapes {shapes}. Pass the arrays that it takes."
+            )
+        pairs = list(zip(jax.tree.leaves(x), jax.tree.leaves(self.input), strict=True))
+        sizes = {leaf.shape[:1] for leaf, _ in pairs}
+        fits = all(leaf.shape[1:] == there.shape[1:] for leaf, there in pairs)
+        if len(sizes) > 1 or {(), (0,)} & sizes or not fits:
             raise ValueError(
-                f"`x` must be one sample or more of shape {self.in_shape}, got shape {x.shape}. "
+                f"`x` must be one sample or more of shape {self.in_shape}, got shape {shapes}. "
                 f"Put the batch axis before the shape that the model was exported for."
             )
-        if x.dtype != self.dtype:
+        if dtypes != self.dtype:
             raise TypeError(
-                f"`x` must have the dtype the model was exported for, {self.dtype}, got {x.dtype}. "
-                f"Convert it: x.astype({self.dtype!r})."
+                f"`x` must have the dtype the model was exported for, {self.dtype}, got {dtypes}. "
+                f"Convert it: x.astype({jax.tree.leaves(self.dtype)[0]!r})."
             )
         return self.compiled(x)
 

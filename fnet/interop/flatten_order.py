@@ -1,16 +1,28 @@
 """The order of features after a flatten in torch, where the channels of images come first."""
 
 import math
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
 
 from ..core.values import Partial
 from ..layers import activations
 from ..layers.attention import attention
-from ..layers.base import Function, Layer, Shape
+from ..layers.base import (
+    BATCH,
+    Function,
+    Layer,
+    Shape,
+    Shapes,
+    is_shape,
+    map_shapes,
+)
 from ..layers.combinators import Combinator, parallel, sequential
 from ..layers.convolution import conv
 from ..layers.dense import dense
 from ..layers.embedding import embedding
+from ..layers.graph import graph, zeros
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.pooling import Pooling
 from ..layers.reshaping import flatten, rescale, reshape
@@ -38,18 +50,38 @@ class Lies(NamedTuple):
         """Whether the order of the entries changes if channels come first."""
         return math.prod(self.shape[:-1]) > 1 and self.shape[-1] > 1
 
+    @property
+    def image(self) -> bool:
+        """Whether the order in torch differs from that here, or may differ."""
+        return self.order is not None or self.channels != "last" and self.matters
 
-def orders(net: Layer, in_shape: Shape) -> dict[tuple[str, ...], Shape]:
+
+Found = dict[tuple[str, ...], Shape | None]  # by the names of a dense layer
+Trees = Any  # a Lies, or a tree with one for each array
+
+
+def orders(net: Layer, in_shape: Shapes) -> Found:
     """For each dense layer after a flattened image, the shape of the image, channels last."""
-    found: dict[tuple[str, ...], Shape] = {}
-    follow(net, (), Lies(in_shape, "first" if len(in_shape) > 2 else "last"), found)
+    found: Found = {}
+    follow(net, (), map_shapes(given, in_shape), found)
     return found
 
 
-def follow(
-    layer: Layer, names: tuple[str, ...], lies: Lies, found: dict[tuple[str, ...], Shape]
-) -> Lies:
+def given(shape: Shape) -> Lies:
+    """What comes into the model lies as its shape says: images have channels."""
+    return Lies(shape, "first" if len(shape) > 2 else "last")
+
+
+def flat(lies: Trees) -> list[Lies]:
+    return jax.tree.leaves(lies, is_leaf=lambda node: isinstance(node, Lies))
+
+
+def follow(layer: Layer, names: tuple[str, ...], lies: Trees, found: Found) -> Trees:
     layer = layer.layer if isinstance(layer, remat) else layer
+    if isinstance(layer, graph):
+        return wired(layer, names, lies, found)
+    if not isinstance(lies, Lies) and not isinstance(layer, sequential):
+        return merged(layer, names, lies)
     if not isinstance(layer, Combinator):
         return step(layer, names, lies, found)
     each = list(layer.named())
@@ -68,13 +100,58 @@ def follow(
     return Lies(output_shape(layer, lies.shape), met)
 
 
-def step(
-    layer: Layer, names: tuple[str, ...], lies: Lies, found: dict[tuple[str, ...], Shape]
-) -> Lies:
+def wired(layer: graph, names: tuple[str, ...], lies: Trees, found: Found) -> Trees:
+    """Follow the arrays that go from layer to layer; those that the function makes are new."""
+    known: dict[int, tuple[Any, Lies]] = {}  # by identity; the array beside it stays alive
+
+    def knowing(arrays: Any, lies: Trees) -> Any:
+        for array, one in zip(jax.tree.leaves(arrays), flat(lies), strict=True):
+            known[id(array)] = array, one
+        return arrays
+
+    def look_up(name: str, array: Any) -> Lies:
+        if id(array) in known:
+            return known[id(array)][1]
+        lies = given(array.shape[1:])
+        if not lies.image and any(one.image for _, one in known.values()):
+            raise refusal(layer, (*names, name), "an array that the function makes of images")
+        return lies
+
+    def call(name: str, inner: Layer, x: Any) -> Any:
+        its = jax.tree.map(partial(look_up, name), x)
+        ends = follow(inner, (*names, name), its, found)
+        return knowing(zeros(shapes(ends), len(jax.tree.leaves(x)[0])), ends)
+
+    def run() -> None:
+        x = knowing(zeros(shapes(lies), BATCH), lies)
+        y = layer.connect([partial(call, *named) for named in layer.named()], x)
+        if names:  # otherwise nothing follows
+            ends.append(jax.tree.map(partial(look_up, "output"), y))
+
+    ends: list[Trees] = []
+    jax.eval_shape(run)
+    return ends[0] if ends else None
+
+
+def shapes(lies: Trees) -> Shapes:
+    return jax.tree.map(lambda one: one.shape, lies, is_leaf=lambda node: isinstance(node, Lies))
+
+
+def merged(layer: Layer, names: tuple[str, ...], lies: Trees) -> Trees:
+    """The outputs of a layer of several arrays, or of one that returns several."""
+    if any(one.image for one in flat(lies)):
+        raise refusal(layer, names, "an image among several arrays")
+    return map_shapes(lambda shape: Lies(shape, "last"), output_shape(layer, shapes(lies)))
+
+
+def step(layer: Layer, names: tuple[str, ...], lies: Lies, found: Found) -> Trees:
     out = Lies(output_shape(layer, lies.shape), lies.channels, lies.order)
+    if not is_shape(out.shape):
+        return merged(layer, names, lies)
+    if isinstance(layer, dense) and found.setdefault(names, lies.order) != lies.order:
+        raise refusal(layer, names, "features of one order in one call and another in the next")
     if lies.order:
         if isinstance(layer, dense):
-            found[names] = lies.order
             return Lies(out.shape, "last")
         if out.shape == lies.shape and elementwise(layer):
             return out

@@ -30,6 +30,7 @@ from .combinators import parallel as parallel, residual as residual, sequential 
 from .convolution import conv as conv
 from .dense import dense as dense
 from .embedding import embedding as embedding
+from .graph import graph as graph
 from .normalization import (
     batch_norm as batch_norm,
     group_norm as group_norm,

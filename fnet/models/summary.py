@@ -30,7 +30,8 @@ def summary(net: Layer, in_shape: Shapes) -> str:
     The model is not run. FLOPs are XLA's count for the unoptimised forward pass of one sample:
     2 in units + units for a dense layer, none for a reshape, one per element for most functions.
     Every iteration of a loop counts; the layer inside a `scan_layers` has one row, with the numbers
-    of a single layer.
+    of a single layer. A layer has a row for each call in a `graph`, the later ones with no
+    parameters of their own.
 
     Args:
         net: a layer, or a plain function `x -> y`.
@@ -89,9 +90,14 @@ def rows(name: str, layer: Layer, in_shape: Shapes, depth: int) -> Iterator[Row]
     )
     if isinstance(layer, Combinator):
         inner: list[Row] = []
+        called: set[str] = set()
 
         def call(name: str, layer: Layer, shape: Shapes) -> Shapes:
             own, *rest = rows(name, layer, shape, depth + 1)
+            if name in called:  # the weights stand in the row of the first call
+                own = own._replace(name=f"{own.name} (shared)")
+                own, *rest = (row._replace(params=0, size=0) for row in (own, *rest))
+            called.add(name)
             inner.extend([own, *rest])
             return own.out_shape
 
