@@ -1,4 +1,4 @@
-"""Writes files.zip: models of Keras 3 and PyTorch as they save them, their inputs and predictions.
+"""Writes files.zip and towers.zip: models of Keras 3 and PyTorch as saved, and predictions.
 
 Run with an environment that has both: KERAS_BACKEND=jax python tests/data/foreign/make.py
 With a library, a model, a file of weights, one of inputs and one for predictions, it predicts.
@@ -18,6 +18,7 @@ from safetensors.torch import load_file as load_state_dict, save_file as save_st
 from torch import nn
 
 ARCHIVE = pathlib.Path(__file__).parent / "files.zip"
+TOWERS = ARCHIVE.with_name("towers.zip")
 SIZE = 8  # samples
 
 
@@ -59,6 +60,17 @@ def keras_attention():
     x = layers.LayerNormalization()(x)
     x = layers.RMSNormalization()(x)
     return keras.Model(ids, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
+def keras_towers():
+    """Two inputs, an encoder that both share, and two outputs."""
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    inner = [keras.Input((4,)), layers.Dense(3, activation="tanh"), layers.BatchNormalization()]
+    encoder = keras.Sequential(inner)
+    codes = encoder(left), encoder(right)
+    same = layers.Dense(1, activation="sigmoid")(layers.multiply(codes))
+    kind = layers.Dense(2)(layers.concatenate([*codes, right]))
+    return keras.Model({"left": left, "right": right}, {"same": same, "kind": kind})
 
 
 class Attention(nn.Module):
@@ -163,6 +175,19 @@ def write(folder):
     save_file(known, folder / "known.safetensors")
 
 
+def write_towers(folder):
+    """A functional model; in the file `dense` is the head of "kind", `dense_1` that of "same"."""
+    keras.utils.set_random_seed(0)
+    draw = np.random.default_rng(2)
+    model = keras_towers()
+    for variable in model.variables:
+        variable.assign(shaken(np.asarray(variable), draw))
+    x = {name: draw.normal(size=(SIZE, 4)).astype(np.float32) for name in ("left", "right")}
+    model.save_weights(folder / "towers.weights.h5")
+    y = {name: np.asarray(output) for name, output in model(x).items()}
+    save_file({**x, **y}, folder / "known.safetensors")
+
+
 def predict(library, name, weights, x, out):
     model, x = MODELS[library][name](), np.load(x)
     if library == "keras":
@@ -177,7 +202,8 @@ def predict(library, name, weights, x, out):
 if __name__ == "__main__" and sys.argv[1:]:
     predict(*sys.argv[1:])
 elif __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(ARCHIVE, "w") as archive:
-        write(pathlib.Path(name))
-        for path in sorted(pathlib.Path(name).iterdir()):
-            archive.write(path, path.name, zipfile.ZIP_DEFLATED, 9)
+    for work, target in ((write, ARCHIVE), (write_towers, TOWERS)):
+        with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(target, "w") as archive:
+            work(pathlib.Path(name))
+            for path in sorted(pathlib.Path(name).iterdir()):
+                archive.write(path, path.name, zipfile.ZIP_DEFLATED, 9)
