@@ -224,10 +224,10 @@ def test_predict_takes_and_gives_trees(key):
     net, x = two_towers(), batch(key, 7)
     params = fnet.train_state(net, "sgd", key, IN).params
     mesh = jax.make_mesh((1,), ("data",))
-    for options in ({}, {"mesh": mesh, "shardings": fnet.shardings(net, params, mesh)}):
-        y = fnet.predict(net, params, x, 3, **options)
-        close(y, fnet.apply(net, params, x))
-    assert fnet.predict_classes(net, params, x)["codes"][0].shape == (7,)
+    y = fnet.predict(net, params, x, 3, mesh=mesh, shardings=fnet.shardings(net, params, mesh))
+    close(y, fnet.apply(net, params, x))
+    classes = jax.eval_shape(lambda: fnet.predict_classes(net, params, x))
+    assert shapes(classes) == {"same": (7,), "codes": ((7,), (7,))}
     with pytest.raises(ValueError, match="^`x` must hold as many samples in each array, got"):
         fnet.predict(net, params, x | {"left": x["left"][:3]})
 
