@@ -6,6 +6,7 @@ from functools import lru_cache, reduce
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ..core.checks import check_data, check_weights
 from ..core.trees import Tree, as_arrays, by_path
