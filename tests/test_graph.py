@@ -228,7 +228,7 @@ def test_predict_takes_and_gives_trees(key):
     close(y, fnet.apply(net, params, x))
     classes = jax.eval_shape(lambda: fnet.predict_classes(net, params, x))
     assert shapes(classes) == {"same": (7,), "codes": ((7,), (7,))}
-    with pytest.raises(ValueError, match="^`x` must hold as many samples in each array, got"):
+    with pytest.raises(ValueError, match="^`x` must hold as many samples in every leaf, got"):
         fnet.predict(net, params, x | {"left": x["left"][:3]})
 
 

@@ -138,6 +138,10 @@ class Head:
     metrics: tuple[Loss, ...]
     weight: float
 
+    @property
+    def functions(self) -> tuple[Loss, ...]:
+        return self.function, *self.metrics
+
     def named(self, name: str) -> str:
         return f"{self.name}_{name}" if self.name else name
 
@@ -151,11 +155,12 @@ class Head:
             loss = self.function(y_true, y_pred)
         values = {"loss": loss}
         values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
+        size = num_samples(y_pred)
         for name, value in values.items():
-            if not isinstance(value, Statistic) and value.shape != y_pred.shape[:1]:
+            if not isinstance(value, Statistic) and value.shape != (size,):
                 raise ValueError(
-                    f"`{name}` must give one value a sample, shape {y_pred.shape[:1]}, got "
-                    f"{value.shape}. Average over the other axes, not over the batch."
+                    f"`{name}` must give one value a sample, shape ({size},), got {value.shape}. "
+                    f"Average over the other axes, not over the batch."
                 )
         return {name: jax.tree.map(as_float, value) for name, value in values.items()}
 
@@ -222,7 +227,12 @@ class Supervised(Task):
         return {"loss": reduce(jnp.add, terms)} | (losses if self.heads[0].name else {}) | metrics
 
     def parts(self, what: str, tree: Tree) -> list[Any]:
-        """The parts of a tree of outputs, or of labels, for the heads."""
+        """The parts of a tree of outputs, or of labels, for the heads.
+
+        A single loss of your own gets a tree as a whole.
+        """
+        if not self.heads[0].name and not any(map(takes_an_array, self.heads[0].functions)):
+            return [tree]
         try:
             parts = self.form.flatten_up_to(tree)
             if all(map(jax.tree_util.all_leaves, ([part] for part in parts))):
@@ -254,7 +264,7 @@ class Supervised(Task):
         return x, y, *(jax.tree.map(lambda w: check_weights(what, w, samples), w) for w in weights)
 
     def check_values(self, argument: str, params: Tree, model_state: Tree, batch: Batch) -> None:
-        if not any(takes_labels(f) for head in self.heads for f in (head.function, *head.metrics)):
+        if not any(takes_labels(function) for head in self.heads for function in head.functions):
             return
         x, y, *_ = batch
         one = jax.tree.map(
@@ -267,7 +277,7 @@ class Supervised(Task):
             self.parts("the output of `net`", outputs),
             strict=True,
         ):
-            if any(map(takes_labels, (head.function, *head.metrics))):
+            if any(map(takes_labels, head.functions)):
                 if labels.ndim == output.ndim - 1:
                     check_labels(head.named("y"), labels, output.shape[-1])
 
@@ -279,6 +289,11 @@ class Supervised(Task):
 def output_shapes(net: Layer, shapes: Shapes, structure: Any) -> Tree:
     params, model_state, x = zeros_like(shapes, structure)
     return jax.eval_shape(lambda p, s, x: apply(net, p, x, s), params, model_state, x)
+
+
+def takes_an_array(function: Loss) -> bool:
+    plain, _ = without_keywords(function)
+    return plain in (*LOSSES.values(), *METRICS.values()) or isinstance(plain, top_k_accuracy)
 
 
 def takes_labels(function: Loss) -> bool:
