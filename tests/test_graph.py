@@ -185,6 +185,28 @@ def test_layers_of_trees(key):
     close(fnet.apply(total, {}, x)["left"], x["left"] + x["right"])
 
 
+def moved(layers, x):
+    return {"h": layers.dense(x["h"]) * x["mask"][:, None], "mask": x["mask"]}
+
+
+def test_stacks_of_trees(key):
+    """A tree goes through `scan_layers`, `remat` and `residual`, and keeps its dtypes."""
+    block = fnet.graph(moved, dense=fnet.dense(3))
+    net = fnet.scan_layers(fnet.remat(block), 2)
+    in_shape = {"h": (3,), "mask": ()}
+    params = fnet.init(net, key, in_shape)
+    assert shapes(params) == {"dense": {"kernel": (2, 3, 3), "bias": (2, 3)}}
+    x = {"h": jnp.ones((4, 3)), "mask": jnp.array([1.0, 0.0, 1.0, 0.0])}
+    expected = x
+    for i in range(2):
+        expected = fnet.apply(block, jax.tree.map(lambda a, i=i: a[i], params), expected)
+    close(jax.jit(fnet.apply, static_argnums=0)(net, params, x), expected)
+    with pytest.raises(
+        ValueError, match="scan_layers: expected layers that keep the shape {'left'"
+    ):
+        fnet.output_shape(fnet.scan_layers(two_towers(), 2), IN)
+
+
 # What a run does with it.
 
 
@@ -412,6 +434,11 @@ REFUSED = {
         TypeError,
         "encoder: expected one array, got a tree of arrays, with shapes {'left': (3,), 'right': "
         "(3,)}. Call the layer on one of them in fnet.graph",
+    ),
+    "a call of two arrays": (
+        wired(lambda layers, x: layers.encoder(x["left"], x["right"]), encoder=ONE),
+        TypeError,
+        "graph: expected one input in the call of encoder, got 2. Pass several arrays as one tuple",
     ),
     "shapes of another tree": (
         lambda: fnet.train_state(two_towers(), "sgd", KEY, {"left": (3,)}),

@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import jax
+
+OF_JAX = jax.errors.JAXTypeError, jax.errors.JAXIndexError  # which say themselves what is wrong
+
 
 class LayerError(Exception):
     """An error inside a layer; each enclosing combinator prepends a name to its path."""

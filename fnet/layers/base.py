@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.errors import LayerError, LayerTypeError, LayerValueError
+from ..core.errors import OF_JAX, LayerError, LayerTypeError, LayerValueError
 from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
 from .shapes import (
@@ -198,7 +198,7 @@ class Function(Layer):
         try:
             return self.function(x)
         except (AttributeError, LookupError, TypeError) as error:
-            if hasattr(x, "shape") or isinstance(error, LayerError):
+            if hasattr(x, "shape") or isinstance(error, (LayerError, *OF_JAX)):
                 raise
             raise LayerTypeError(
                 f"expected arrays that the function takes, got a tree with shapes "

@@ -10,7 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.errors import LayerAttributeError, LayerError, LayerTypeError, LayerValueError, inside
+from ..core.errors import (
+    OF_JAX,
+    LayerAttributeError,
+    LayerError,
+    LayerTypeError,
+    LayerValueError,
+    inside,
+)
 from ..core.trees import Tree
 from ..core.values import Partial, by_value, name_of
 from .base import (
@@ -29,7 +36,6 @@ from .base import (
 from .combinators import Calls, Combinator
 
 WRONG_FORM = AttributeError, LookupError, TypeError, ValueError  # what taking a tree apart raises
-OF_JAX = jax.errors.JAXTypeError, jax.errors.JAXIndexError  # which say themselves what is wrong
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -43,12 +49,14 @@ class graph(Combinator):
 
     The parameters are those of the layers under their names. `x` and `y` are arrays or trees of
     them, and `in_shape` is the tree of the shapes. `init` calls `function` once with arrays of
-    zeros to see which layer takes which shape.
+    zeros to see which layer takes which shape. A last softmax or sigmoid belongs behind the graph,
+    `sequential(graph(...), softmax)`: a crossentropy is then computed from the logits, exactly.
 
     Args:
-        function: `function(layers, x) -> y`, where `layers.name(y)` applies the layer of that name.
-            It must be pure and call every layer. Define it at the top of a module: equal models
-            then compile once. A lambda or closure works too, and compiles once for each object.
+        function: `function(layers, x) -> y`, where `layers.name(x)`, or for a computed name
+            `getattr(layers, name)(x)`, applies the layer of that name to an array or a tree. It
+            must be pure and call every layer. Define it at the top of a module: equal models then
+            compile once. A lambda or closure works too, and compiles once for each object.
         layers: the layers by name, or plain functions `x -> y` on batches.
 
     Raises:
@@ -129,7 +137,8 @@ class graph(Combinator):
         return params, state, out_shape
 
     def connect(self, calls: Calls, x: Any) -> Any:
-        layers = Layers(**dict(zip(self.names, calls, strict=True)))
+        named = zip(self.names, calls, strict=True)
+        layers = Layers(**{name: partial(one_input, name, call) for name, call in named})
         try:
             return self.function(layers, x)
         except WRONG_FORM as error:
@@ -172,6 +181,15 @@ class Layers(SimpleNamespace):
             f"expected a call of one of the layers {sorted(vars(self))}, got `layers.{name}`. "
             f"Check the spelling, or pass {name}=... to fnet.graph."
         )
+
+
+def one_input(name: str, call: Callable[[Any], Any], *inputs: Any) -> Any:
+    if len(inputs) != 1:
+        raise LayerTypeError(
+            f"expected one input in the call of {name}, got {len(inputs)}. Pass several arrays as "
+            f"one tuple or dict, to a layer that takes it: layers.{name}((a, b))."
+        )
+    return call(*inputs)
 
 
 def check_shared(layer: Layer, before: Shapes, params: Tree, state: Tree, shape: Shapes) -> None:
