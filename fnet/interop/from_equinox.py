@@ -10,7 +10,7 @@ import jax
 
 from ..core.trees import Tree
 from ..core.values import by_value, describe, name_of
-from ..layers.base import InitResult, Key, Layer, Output, Shape
+from ..layers.base import InitResult, Key, Layer, Output, Shapes
 from .modules import (
     Constant,
     can_construct,
@@ -148,13 +148,17 @@ class Equinox(Layer):
         buffers, static = eqx.partition(others, eqx.is_array)
         return params, {"buffers": buffers, "state": state}, static
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    @property
+    def takes_trees(self) -> bool:
+        return True
+
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         params, state = map(to_dicts, self.parts(key)[:2])
         x = zeros(in_shape, self.dtype)
         y = jax.eval_shape(lambda: self.apply(params, state, x, key, False)[0])
         return params, state, shape_of(y)
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         module, own_state = self.to_module(params, state, inference=not training)
         _, found, takes_key, stateful = form(self)
         samples = jax.tree.leaves(x)[0].shape[0]

@@ -8,7 +8,7 @@ import jax
 
 from ..core.trees import Tree
 from ..core.values import by_value
-from ..layers.base import InitResult, Key, Layer, Output, Shape
+from ..layers.base import InitResult, Key, Layer, Output, Shapes
 from .from_nnx import Nnx, split
 from .modules import (
     Constant,
@@ -103,14 +103,18 @@ class Linen(Layer):
     def name(self) -> str:
         return self.module.name or type(self.module).__name__
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    @property
+    def takes_trees(self) -> bool:
+        return True
+
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         y, variables = self.module.init_with_output(
             key, zeros(in_shape, self.dtype), **keywords(self.flags, False)
         )
         params, state = separated(variables)
         return params, state, shape_of(y)
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         # Streams of other names than "dropout" are drawn from "params", as flax does in `init`.
         rngs = {} if key is None else {"dropout": key, "params": jax.random.fold_in(key, 0)}
         variables, mutable = {"params": params, **state}, list(state) if training else []

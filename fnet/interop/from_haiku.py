@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from ..core.trees import Tree
-from ..layers.base import InitResult, Key, Layer, Output, Shape
+from ..layers.base import InitResult, Key, Layer, Output, Shapes
 from .modules import (
     check_dtype,
     check_form,
@@ -81,7 +81,11 @@ class Haiku(Layer):
     def name(self) -> str:
         return "haiku"
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    @property
+    def takes_trees(self) -> bool:
+        return True
+
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         x = zeros(in_shape, self.dtype)
         # As in training, for hk.BatchNorm makes its state only there.
         made = self.make(key, x, **keywords(self.flags, True))
@@ -89,7 +93,7 @@ class Haiku(Layer):
         y = jax.eval_shape(lambda: self.call(params, state, x, key, False)[0])
         return params, state, shape_of(y)
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         y, new_state = self.call(params, state, x, key, training)
         return y, check_form(state, dicts(new_state)) if training else state
 

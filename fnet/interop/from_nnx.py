@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ..core.trees import Tree
 from ..core.values import describe, name_of
-from ..layers.base import InitResult, Key, Layer, Output, Shape
+from ..layers.base import InitResult, Key, Layer, Output, Shapes
 from .modules import (
     Constant,
     check_form,
@@ -58,14 +58,18 @@ class Nnx(Layer):
             )
         return split(module)
 
-    def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
+    @property
+    def takes_trees(self) -> bool:
+        return True
+
+    def init(self, key: jax.Array, in_shape: Shapes) -> InitResult:
         _, params, _, state = self.parts(key)
         own_params, own_state = values(params), values(state)
         x = zeros(in_shape, self.dtype)
         y = jax.eval_shape(lambda: self.apply(own_params, own_state, x, key, False)[0])
         return own_params, own_state, shape_of(y)
 
-    def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
+    def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         module = self.rebuilt(params, state, key)
         (module.train if training else module.eval)()
         y = module(x, **keywords(form(self)[1], training))

@@ -15,6 +15,7 @@ from ..core.errors import LayerTypeError
 from ..core.trees import Tree
 from ..core.values import Partial, describe
 from ..files.trees import nested
+from ..layers.base import BATCH, map_shapes
 
 IN_TRAINING = "train", "training", "is_training"  # arguments that are true in training
 AT_INFERENCE = "deterministic", "use_running_average", "inference"  # and at inference
@@ -179,13 +180,9 @@ def check_dtype(dtype: Any) -> Any:
 
 def zeros(in_shape: Any, dtype: Any) -> Any:
     """A batch of two samples; one alone is something else to a module that squeezes."""
-    return jax.tree.map(
-        lambda shape: jnp.zeros((2, *shape), dtype or float), in_shape, is_leaf=is_shape
+    return map_shapes(
+        lambda shape: jnp.zeros((BATCH, *shape), getattr(shape, "dtype", dtype or float)), in_shape
     )
-
-
-def is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(n, (int, np.integer)) for n in value)
 
 
 def shape_of(y: Any) -> Any:

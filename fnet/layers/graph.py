@@ -49,8 +49,8 @@ class graph(Combinator):
 
     The parameters are those of the layers under their names. `x` and `y` are arrays or trees of
     them, and `in_shape` is the tree of the shapes. `init` calls `function` once with arrays of
-    zeros to see which layer takes which shape. A last softmax or sigmoid belongs behind the graph,
-    `sequential(graph(...), softmax)`: a crossentropy is then computed from the logits, exactly.
+    zeros to see which layer takes which shape. Make a last softmax or sigmoid a layer of the graph,
+    and return what it gives: a crossentropy is then computed from its logits, exactly.
 
     Args:
         function: `function(layers, x) -> y`, where `layers.name(x)`, or for a computed name
