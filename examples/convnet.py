@@ -31,14 +31,14 @@ def main() -> None:
         train, test = fnet.datasets.mnist_5k()
         epochs = args.epochs or 20
 
-    first = fnet.conv(32, 5, strides=2, padding="same")
+    first = fnet.conv(32, (5, 5), strides=2, padding="same")
     net = fnet.sequential(
         fnet.rescale(1 / 255),
         fnet.reshape((28, 28, 1)),
         first,
         fnet.relu,
-        fnet.max_pool(),
-        fnet.conv(64, 3, padding="same"),
+        fnet.max_pool((2, 2)),
+        fnet.conv(64, (3, 3), padding="same"),
         fnet.relu,
         fnet.flatten,
         fnet.dropout(0.5),

@@ -133,11 +133,13 @@ LAYERS = [
     Row("layer_norm_on_sequences", lambda: fnet.layer_norm(epsilon=1e-5), (2, 3)),
     Row("group_norm", lambda: fnet.group_norm(2, epsilon=1e-5), (2, 4)),
     Row("rms_norm", lambda: fnet.rms_norm(), (2, 3)),
-    Row("conv_on_sequences", lambda: fnet.conv(2, 3, padding="same", dilation=2), (5, 3)),
+    Row("conv_on_sequences", lambda: fnet.conv(2, (3,), padding="same", dilation=2), (5, 3)),
     Row("conv_on_images", lambda: fnet.conv(4, (2, 3), 2, groups=2), (5, 4, 2)),
-    Row("conv_on_volumes", lambda: fnet.conv(2, 2, (1, 2, 1), use_bias=False), (2, 3, 3, 1)),
-    Row("max_pool", lambda: fnet.max_pool(), (4, 5, 2)),
-    Row("max_pool_on_sequences", lambda: fnet.max_pool(3, 2, "same"), (6, 2)),
+    Row(
+        "conv_on_volumes", lambda: fnet.conv(2, (2, 2, 2), (1, 2, 1), use_bias=False), (2, 3, 3, 1)
+    ),
+    Row("max_pool", lambda: fnet.max_pool((2, 2)), (4, 5, 2)),
+    Row("max_pool_on_sequences", lambda: fnet.max_pool((3,), 2, "same"), (6, 2)),
     Row("avg_pool", lambda: fnet.avg_pool((2, 3), 2, padding="same"), (3, 4, 2)),
     Row("global_avg_pool", lambda: fnet.global_avg_pool, (2, 3, 2)),
     Row("embedding", lambda: fnet.embedding(5, 3), (4,), ids=5),

@@ -185,7 +185,7 @@ ROWS = [
     ),
     Row(
         "filters that groups do not divide",
-        lambda: fnet.conv(6, 3, groups=4),
+        lambda: fnet.conv(6, (3,), groups=4),
         ValueError,
         "^`filters` of conv must be a multiple of `groups`, got 6 filters in 4 groups",
     ),
@@ -193,11 +193,14 @@ ROWS = [
         "a window of none", lambda: fnet.conv(3, (3, 0)), ValueError, "^`kernel_size` of conv must"
     ),
     Row(
-        "a padding", lambda: fnet.max_pool(2, 2, "SAME"), ValueError, "^`padding` of max_pool must"
+        "a padding",
+        lambda: fnet.max_pool((2,), 2, "SAME"),
+        ValueError,
+        "^`padding` of max_pool must",
     ),
     Row(
         "strides",
-        lambda: fnet.avg_pool(2, 1.5),
+        lambda: fnet.avg_pool((2,), 1.5),
         ValueError,
         "^`strides` of avg_pool must be an integer",
     ),

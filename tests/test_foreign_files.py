@@ -47,14 +47,14 @@ def keras_nets():
     return {
         "dense": after(fnet.dense(6), fnet.relu, fnet.dropout(0.5), inner, fnet.dense(2)),
         "conv": fnet.sequential(
-            fnet.remat(fnet.conv(3, 3, padding="same")),
+            fnet.remat(fnet.conv(3, (3, 3), padding="same")),
             fnet.batch_norm(),
             fnet.relu,
-            fnet.max_pool(2),
+            fnet.max_pool((2, 2)),
             fnet.reshape((6, 3)),
-            fnet.conv(4, 2),
+            fnet.conv(4, (2,)),
             fnet.group_norm(2),
-            fnet.conv(4, 2, groups=2, use_bias=False),
+            fnet.conv(4, (2,), groups=2, use_bias=False),
             fnet.flatten,
             fnet.dense(3),
         ),
@@ -74,11 +74,11 @@ def torch_nets():
     return {
         "dense": after(fnet.dense(6), fnet.relu, inner, fnet.dense(2)),
         "conv": fnet.sequential(
-            fnet.conv(3, 3, padding="same"),
+            fnet.conv(3, (3, 3), padding="same"),
             fnet.batch_norm(epsilon=1e-5),
             fnet.relu,
-            fnet.max_pool(2),
-            fnet.conv(4, 2, use_bias=False),
+            fnet.max_pool((2, 2)),
+            fnet.conv(4, (2, 2), use_bias=False),
             fnet.group_norm(2, epsilon=1e-5),
             fnet.flatten,
             fnet.relu,
@@ -96,7 +96,7 @@ def torch_nets():
             fnet.conv(4, (2, 1, 3), groups=2),
             joined_axes,
             fnet.batch_norm(epsilon=1e-5),
-            fnet.conv(3, 2),
+            fnet.conv(3, (2,)),
             fnet.flatten,
             fnet.dropout(0.5),
             fnet.dense(2),
@@ -286,28 +286,32 @@ def flat_by_hand(x):
 
 
 ORDERS = [
-    ("norm", (fnet.conv(2, 1), fnet.flatten, fnet.layer_norm(), fnet.dense(1)), "^layer_norm: "),
-    ("own", (fnet.conv(2, 1), fnet.flatten, backwards, fnet.dense(1)), "^backwards: "),
-    ("hand", (fnet.conv(2, 1), flat_by_hand, fnet.dense(1)), "^flat_by_hand: "),
-    ("reshape", (fnet.conv(2, 1), fnet.reshape((6, 8)), fnet.dense(1)), "^reshape: "),
+    (
+        "norm",
+        (fnet.conv(2, (1, 1)), fnet.flatten, fnet.layer_norm(), fnet.dense(1)),
+        "^layer_norm: ",
+    ),
+    ("own", (fnet.conv(2, (1, 1)), fnet.flatten, backwards, fnet.dense(1)), "^backwards: "),
+    ("hand", (fnet.conv(2, (1, 1)), flat_by_hand, fnet.dense(1)), "^flat_by_hand: "),
+    ("reshape", (fnet.conv(2, (1, 1)), fnet.reshape((6, 8)), fnet.dense(1)), "^reshape: "),
     (
         "made",
-        (fnet.flatten, fnet.reshape((12, 4)), fnet.conv(2, 1)),
+        (fnet.flatten, fnet.reshape((12, 4)), fnet.conv(2, (1,))),
         "^reshape: .* an image of|^reshape: .* features that were",
     ),
     (
         "into",
-        (fnet.dense(4), fnet.reshape((3, 4, 8)), fnet.conv(2, 1)),
+        (fnet.dense(4), fnet.reshape((3, 4, 8)), fnet.conv(2, (1, 1))),
         r"^conv: .* a reshape to \(3, 4, 8\)",
     ),
     (
         "residual",
-        (fnet.conv(2, 1), fnet.flatten, fnet.residual(fnet.dense(48))),
+        (fnet.conv(2, (1, 1)), fnet.flatten, fnet.residual(fnet.dense(48))),
         "^residual: ",
     ),
     (
         "parallel",
-        (fnet.conv(2, 1), fnet.parallel(fnet.flatten, fnet.flatten), fnet.dense(1)),
+        (fnet.conv(2, (1, 1)), fnet.parallel(fnet.flatten, fnet.flatten), fnet.dense(1)),
         "^parallel: ",
     ),
     ("scan", (fnet.scan_layers(fnet.dense(2), 3),), "^scan_layers: expected a layer that files"),
@@ -329,12 +333,12 @@ def test_an_order_that_torch_may_not_have_is_refused(name, layers, match, tmp_pa
 
 
 STAYS = [  # where no order changes: the rows of the kernel stay
-    ("one channel", (fnet.conv(1, 1), fnet.flatten), (4, 6, 2)),
+    ("one channel", (fnet.conv(1, (1, 1)), fnet.flatten), (4, 6, 2)),
     ("one place", (fnet.conv(5, (4, 6)), fnet.flatten), (4, 6, 2)),
     ("no image", (fnet.flatten,), (4, 6)),
     ("sequence", (fnet.embedding(9, 3), fnet.flatten), (6,)),
-    ("pixels", (fnet.conv(2, 1), fnet.dense(3), fnet.flatten), (4, 6, 2)),
-    ("pooled", (fnet.conv(2, 1), fnet.global_avg_pool), (4, 6, 2)),
+    ("pixels", (fnet.conv(2, (1, 1)), fnet.dense(3), fnet.flatten), (4, 6, 2)),
+    ("pooled", (fnet.conv(2, (1, 1)), fnet.global_avg_pool), (4, 6, 2)),
 ]
 
 

@@ -29,9 +29,9 @@ def per_axis(value, axes):
 @pytest.mark.parametrize(
     "in_shape, kernel_size, strides, dilation, groups",
     [
-        ((7, 2), 3, 1, 1, 1),
-        ((9, 4), 3, 2, 3, 2),
-        ((6, 5, 3), 3, 1, 1, 1),
+        ((7, 2), (3,), 1, 1, 1),
+        ((9, 4), (3,), 2, 3, 2),
+        ((6, 5, 3), (3, 3), 1, 1, 1),
         ((6, 7, 4), (2, 3), (3, 2), 1, 4),
         ((6, 7, 2), (1, 3), 1, (1, 2), 1),
         ((3, 4, 5, 2), (2, 1, 3), (1, 2, 1), 1, 2),
@@ -40,7 +40,7 @@ def per_axis(value, axes):
 def test_conv(in_shape, kernel_size, strides, dilation, groups, padding, rng):
     net = fnet.conv(4, kernel_size, strides, padding, dilation=dilation, groups=groups)
     axes = len(in_shape) - 1
-    shape = (*per_axis(kernel_size, axes), in_shape[-1] // groups, 4)
+    shape = (*kernel_size, in_shape[-1] // groups, 4)
     params = {"kernel": rng.normal(size=shape), "bias": rng.normal(size=4)}
     x = rng.normal(size=(2, *in_shape))
     expected = reference.conv(
@@ -54,13 +54,13 @@ def test_conv_of_one_entry_is_dense(key, rng):
     x, dense = rng.normal(size=(2, 3, 4, 5)), fnet.dense(2)
     params = fnet.init(dense, key, (3, 4, 5))
     kernel = params["kernel"].reshape(1, 1, 5, 2)
-    y = fnet.apply(fnet.conv(2, 1), params | {"kernel": kernel}, x)
+    y = fnet.apply(fnet.conv(2, (1, 1)), params | {"kernel": kernel}, x)
     close(y, fnet.apply(dense, params, x))
 
 
 def test_conv_takes_bytes_in_the_dtype_of_its_kernel():
     params = {"kernel": jnp.ones((2, 1, 1), jnp.bfloat16)}
-    y = fnet.apply(fnet.conv(1, 2, use_bias=False), params, np.array([[[1], [255]]], np.uint8))
+    y = fnet.apply(fnet.conv(1, (2,), use_bias=False), params, np.array([[[1], [255]]], np.uint8))
     assert y.dtype == jnp.bfloat16
     chex.assert_trees_all_equal(y, jnp.array([[[256]]], jnp.bfloat16))
 
@@ -68,18 +68,18 @@ def test_conv_takes_bytes_in_the_dtype_of_its_kernel():
 def test_conv_starts_like_that_of_keras(key):
     params = jax.eval_shape(lambda: fnet.init(fnet.conv(64, (3, 5), groups=2), key, (9, 9, 16)))
     assert jax.tree.map(jnp.shape, params) == {"kernel": (3, 5, 8, 64), "bias": (64,)}
-    params = fnet.init(fnet.conv(64, 3), key, (9, 9, 16))
+    params = fnet.init(fnet.conv(64, (3, 3)), key, (9, 9, 16))
     bound = np.sqrt(6 / (9 * (16 + 64)))  # the fans are those of the whole window
     assert 0.97 * bound < jnp.abs(params["kernel"]).max() < bound
     assert not params["bias"].any()
 
 
 POOLS = [
-    ((5, 3), 2, None),
-    ((7, 2), 3, 2),
-    ((5, 4, 3), 2, None),
+    ((5, 3), (2,), None),
+    ((7, 2), (3,), 2),
+    ((5, 4, 3), (2, 2), None),
     ((4, 7, 2), (3, 2), (1, 3)),
-    ((3, 4, 3, 2), 2, 1),
+    ((3, 4, 3, 2), (2, 2, 2), 1),
 ]
 
 
@@ -89,26 +89,24 @@ POOLS = [
 def test_pools(name, in_shape, pool_size, strides, padding, rng):
     net, axes = getattr(fnet, name)(pool_size, strides, padding), len(in_shape) - 1
     x = rng.normal(-3, 1, (2, *in_shape))
-    expected = getattr(reference, name)(
-        x, per_axis(pool_size, axes), per_axis(strides or pool_size, axes), padding
-    )
+    expected = getattr(reference, name)(x, pool_size, per_axis(strides or pool_size, axes), padding)
     assert fnet.output_shape(net, in_shape) == expected.shape[1:]
     close(fnet.apply(net, {}, x), expected)
 
 
 def test_pools_of_bytes():
     x = np.array([[[1], [200], [255], [252], [7]]], np.uint8)
-    y = fnet.apply(fnet.max_pool(2, padding="same"), {}, x)
+    y = fnet.apply(fnet.max_pool((2,), padding="same"), {}, x)
     chex.assert_trees_all_equal(y, jnp.array([[[200], [255], [7]]], jnp.uint8))
-    y = fnet.apply(fnet.avg_pool(2, padding="same"), {}, x)
+    y = fnet.apply(fnet.avg_pool((2,), padding="same"), {}, x)
     chex.assert_trees_all_equal(y, jnp.array([[[100.5], [253.5], [7.0]]]))
-    y = fnet.apply(fnet.max_pool(2), {}, -x.astype(np.int32))
+    y = fnet.apply(fnet.max_pool((2,)), {}, -x.astype(np.int32))
     chex.assert_trees_all_equal(y, jnp.array([[[-1], [-252]]]))
 
 
 def test_means_do_not_overflow_in_half_precision():
     x = jnp.full((1, 8, 1), 60_000, jnp.float16)
-    for net in (fnet.avg_pool(4), fnet.global_avg_pool):
+    for net in (fnet.avg_pool((4,)), fnet.global_avg_pool):
         assert (fnet.apply(net, {}, x) == 60_000).all()
 
 
@@ -179,11 +177,11 @@ def test_a_convolutional_network_learns(key, rng):
         fnet.rescale(1 / 255),
         fnet.reshape((8, 8, 1)),
         fnet.random_shift(1),
-        fnet.conv(8, 3, padding="same"),
+        fnet.conv(8, (3, 3), padding="same"),
         fnet.group_norm(4),
         fnet.relu,
-        fnet.max_pool(),
-        fnet.conv(8, 3),
+        fnet.max_pool((2, 2)),
+        fnet.conv(8, (3, 3)),
         fnet.relu,
         fnet.global_avg_pool,
         fnet.dense(2),
@@ -198,13 +196,13 @@ def test_a_convolutional_network_learns(key, rng):
 @pytest.mark.parametrize(
     "net, in_shape, count, flops",
     [
-        (fnet.conv(4, 3), (6, 6, 2), 76, 4 * 4 * 4 * (2 * 9 * 2 + 1)),
-        (fnet.conv(4, 3, 2, use_bias=False), (7, 2), 24, 3 * 4 * 2 * 3 * 2),
-        (fnet.conv(4, 3, groups=2, use_bias=False), (6, 6, 2), 36, 4 * 4 * 4 * 2 * 9),
+        (fnet.conv(4, (3, 3)), (6, 6, 2), 76, 4 * 4 * 4 * (2 * 9 * 2 + 1)),
+        (fnet.conv(4, (3,), 2, use_bias=False), (7, 2), 24, 3 * 4 * 2 * 3 * 2),
+        (fnet.conv(4, (3, 3), groups=2, use_bias=False), (6, 6, 2), 36, 4 * 4 * 4 * 2 * 9),
         # Of the zeros around the input XLA counts none: 3 + 3 + 2 + 2 entries an axis of 4.
-        (fnet.conv(1, 3, padding="same", use_bias=False), (4, 4, 1), 9, 2 * 10 * 10),
-        (fnet.max_pool(2), (4, 4, 2), 0, 2 * 2 * 2 * 3),
-        (fnet.avg_pool(2), (4, 4, 2), 0, 2 * 2 * 2 * (3 + 1)),
+        (fnet.conv(1, (3, 3), padding="same", use_bias=False), (4, 4, 1), 9, 2 * 10 * 10),
+        (fnet.max_pool((2, 2)), (4, 4, 2), 0, 2 * 2 * 2 * 3),
+        (fnet.avg_pool((2, 2)), (4, 4, 2), 0, 2 * 2 * 2 * (3 + 1)),
         (fnet.global_avg_pool, (4, 4, 2), 0, 2 * (15 + 1)),
         (fnet.random_shift(1), (4, 4), 0, 0),
         (fnet.random_noise(1), (4, 4), 0, 0),
@@ -225,26 +223,41 @@ def refused(message, error=ValueError):
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: fnet.conv(0, 3), "`filters` of conv must be an integer of at least 1, got 0. "),
-        (lambda: fnet.conv(3, 3, groups=0), "`groups` of conv must be an integer of at least 1"),
+        (lambda: fnet.conv(0, (3,)), "`filters` of conv must be an integer of at least 1, got 0. "),
+        (lambda: fnet.conv(3, (3,), groups=0), "`groups` of conv must be an integer of at least 1"),
         (
-            lambda: fnet.conv(6, 3, groups=4),
+            lambda: fnet.conv(6, (3,), groups=4),
             "`filters` of conv must be a multiple of `groups`, got 6 filters in 4 groups. Change",
         ),
         (
             lambda: fnet.conv(3, (3, 0)),
-            "`kernel_size` of conv must be an integer of at least 1, or a tuple of one for each "
-            "spatial axis, got (3, 0). Write kernel_size=3 or kernel_size=(3, 3).",
+            "`kernel_size` of conv must be a tuple of integers of at least 1, one for each spatial "
+            "axis, got (3, 0). Write (3,) for sequences, (3, 3) for images, (3, 3, 3) for volumes.",
         ),
-        (lambda: fnet.conv(3, 3, strides=1.5), "`strides` of conv must be an integer of at least"),
-        (lambda: fnet.conv(3, 3, dilation=True), "`dilation` of conv must be an integer of at"),
-        (lambda: fnet.max_pool(()), "`pool_size` of max_pool must be an integer of at least 1, or"),
-        (lambda: fnet.avg_pool(2, "same"), "`strides` of avg_pool must be an integer of at least"),
         (
-            lambda: fnet.conv(3, 3, padding="SAME"),
+            lambda: fnet.conv(3, 3),
+            "`kernel_size` of conv must be a tuple of integers of at least 1, one for each spatial "
+            "axis, got 3. Write (3,) for sequences, (3, 3) for images, (3, 3, 3) for volumes.",
+        ),
+        (
+            lambda: fnet.conv(3, (3, 3), strides=1.5),
+            "`strides` of conv must be an integer of at least 1, or a tuple of one for each axis "
+            "of `kernel_size`=(3, 3), got 1.5. Write strides=2 or strides=(2, 2).",
+        ),
+        (lambda: fnet.conv(3, (3,), strides=(2, 2)), "`strides` of conv must be an integer of at"),
+        (lambda: fnet.conv(3, (3,), dilation=True), "`dilation` of conv must be an integer of at"),
+        (lambda: fnet.max_pool(2), "`pool_size` of max_pool must be a tuple of integers of at"),
+        (lambda: fnet.max_pool(()), "`pool_size` of max_pool must be a tuple of integers of at"),
+        (lambda: fnet.max_pool((1,) * 4), "`pool_size` of max_pool must be a tuple of integers"),
+        (lambda: fnet.avg_pool((2,), "same"), "`strides` of avg_pool must be an integer of at"),
+        (
+            lambda: fnet.conv(3, (3,), padding="SAME"),
             "`padding` of conv must be 'valid' or 'same', got 'SAME'. 'valid' adds no padding",
         ),
-        (lambda: fnet.max_pool(padding=1), "`padding` of max_pool must be 'valid' or 'same', got"),
+        (
+            lambda: fnet.max_pool((2,), padding=1),
+            "`padding` of max_pool must be 'valid' or 'same', got",
+        ),
         (lambda: fnet.group_norm(0), "`groups` of group_norm must be an integer of at least 1"),
         (lambda: fnet.group_norm(epsilon=-1), "`epsilon` of group_norm must be in [0, inf), got"),
         (lambda: fnet.random_shift(0), "`pixels` of random_shift must be an integer of at least 1"),
@@ -260,20 +273,24 @@ def test_hyperparameters(build, message):
     "net, in_shape, message",
     [
         (
-            fnet.conv(3, 5),
+            fnet.conv(3, (5, 5)),
             (4, 8, 1),
             "conv: expected a `kernel_size` of at most (4, 8), the spatial axes of the input, got "
             "(5, 5) for padding='valid'. Make it smaller, or use padding='same'.",
         ),
         (
-            fnet.conv(3, 3, dilation=2),
+            fnet.conv(3, (3,), dilation=2),
             (4, 1),
             "conv: expected a `kernel_size` of at most (4,), the spatial axes of the input, got "
             "(3,), (5,) with its dilation, for padding='valid'. Make it",
         ),
-        (fnet.max_pool(3), (2, 1), "max_pool: expected a `pool_size` of at most (2,), the spatial"),
         (
-            fnet.conv(4, 3, groups=2),
+            fnet.max_pool((3,)),
+            (2, 1),
+            "max_pool: expected a `pool_size` of at most (2,), the spatial",
+        ),
+        (
+            fnet.conv(4, (3,), groups=2),
             (8, 3),
             "conv: expected channels in the last axis that `groups`=2 divides, got samples of "
             "shape (8, 3). Change `groups`, or the filters of the layer before.",
@@ -287,18 +304,12 @@ def test_hyperparameters(build, message):
         (
             fnet.conv(3, (3, 3)),
             (28, 28),
-            "conv: expected samples of 2 spatial axes and one of channels, as `kernel_size` is "
+            "conv: expected samples of 3 axes, 2 spatial and one of channels, as `kernel_size` is "
             "(3, 3), got shape (28, 28). Add channels to images with "
-            "fnet.reshape((height, width, 1)).",
+            "fnet.reshape((height, width, 1)), or give `kernel_size` one entry per spatial axis.",
         ),
-        (fnet.conv(3, 3, (2, 2)), (9, 9), "conv: expected samples of 2 spatial axes and one of"),
-        (
-            fnet.avg_pool(),
-            (784,),
-            "avg_pool: expected sequences (length, channels), images (height, width, channels) or "
-            "volumes (depth, height, width, channels), got samples of shape (784,). Add the",
-        ),
-        (fnet.conv(3, 3), (2, 3, 4, 5, 6), "conv: expected sequences (length, channels), images"),
+        (fnet.avg_pool((2,)), (784,), "avg_pool: expected samples of 2 axes, 1 spatial and one"),
+        (fnet.conv(3, (3,)), (5, 6, 1), "conv: expected samples of 2 axes, 1 spatial and one of"),
         (
             fnet.global_avg_pool,
             (784,),
@@ -326,7 +337,7 @@ def test_samples(net, in_shape, message):
 
 
 def test_inputs_that_do_not_match_the_kernel(key):
-    net = fnet.sequential(fnet.conv(4, 3, groups=2))
+    net = fnet.sequential(fnet.conv(4, (3,), groups=2))
     params = jax.tree.map(jnp.ones_like, jax.eval_shape(lambda: fnet.init(net, key, (8, 2))))
     with refused(
         "conv: expected input with 2 channels in the last axis, got shape (5, 8, 6). "
@@ -334,7 +345,7 @@ def test_inputs_that_do_not_match_the_kernel(key):
     ):
         fnet.apply(net, params, jnp.ones((5, 8, 6)))
     with refused("conv: expected a kernel of shape (3, 1, 8), got (3, 1, 4). Use the parameters"):
-        fnet.apply(fnet.sequential(fnet.conv(8, 3, groups=2)), params, jnp.ones((5, 8, 2)))
+        fnet.apply(fnet.sequential(fnet.conv(8, (3,), groups=2)), params, jnp.ones((5, 8, 2)))
     with refused("conv: expected parameters ['bias', 'kernel'], got []. Use the", TypeError):
         fnet.apply(net, {}, jnp.ones((5, 8, 2)))
     with refused("conv: expected a `kernel_size` of at most (2,), the spatial axes of the input"):

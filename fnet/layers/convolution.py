@@ -14,7 +14,7 @@ from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
 from .dense import REBUILD, along_last, check_arrays
 from .initializers import Initializer, glorot_uniform, zeros
-from .windows import Size, Window, set_window, slide
+from .windows import Size, Window, check_padding, set_size, set_steps, slide
 
 
 def convolve(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
@@ -91,8 +91,9 @@ class conv(Layer):
 
     Args:
         filters: the number of output channels.
-        kernel_size: the size of the kernel, one integer for all spatial axes or one per axis.
-        strides: the step between outputs, likewise.
+        kernel_size: the size of the kernel, a tuple with one integer per spatial axis: `(3,)` for
+            sequences, `(3, 3)` for images.
+        strides: the step between outputs, one integer for all spatial axes or one per axis.
         padding: 'valid' uses only windows inside the input, which gives
             (n - reach) // strides + 1 outputs; 'same' pads both sides with zeros (an odd one goes
             to the end), which gives ceil(n / strides) outputs.
@@ -104,21 +105,21 @@ class conv(Layer):
             `fnet.initializers`.
 
     Raises:
-        ValueError: a size is below 1, `padding` is unknown, or `groups` does not divide `filters`;
-            (from `init`) samples have the wrong rank, `groups` does not divide the channels, or
-            the kernel is larger than the input with padding='valid'; (from `apply`) the channels
-            do not match the kernel.
+        ValueError: `kernel_size` is no tuple of integers of at least 1, `padding` is unknown, or
+            `groups` does not divide `filters`; (from `init`) samples have the wrong rank, `groups`
+            does not divide the channels, or the kernel is larger than the input with
+            padding='valid'; (from `apply`) the channels do not match the kernel.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
-        >>> net = fnet.sequential(fnet.reshape((28, 28, 1)), fnet.conv(32, 3, padding="same"))
+        >>> net = fnet.sequential(fnet.reshape((28, 28, 1)), fnet.conv(32, (3, 3), padding="same"))
         >>> params = fnet.init(net, jax.random.key(0), (28, 28))
         >>> params["conv"]["kernel"].shape
         (3, 3, 1, 32)
         >>> fnet.apply(net, params, jnp.ones((5, 28, 28))).shape
         (5, 28, 28, 32)
 
-    Images `(28, 28)` without channels count as sequences: add a channel axis, as above.
+    Images `(28, 28)` without channels are refused: add a channel axis, as above.
 
     Source: LeCun et al. 1989, Backpropagation Applied to Handwritten Zip Code Recognition;
     dilation: Yu and Koltun 2016, Multi-Scale Context Aggregation by Dilated Convolutions; groups:
@@ -126,7 +127,7 @@ class conv(Layer):
     """
 
     filters: int
-    kernel_size: Size
+    kernel_size: Shape
     strides: Size = 1
     padding: str = "valid"
     _: KW_ONLY
@@ -137,9 +138,11 @@ class conv(Layer):
     bias_init: Initializer = zeros
 
     def __post_init__(self) -> None:
-        set_count(self, "filters", "Pass the number of outputs, such as conv(32, 3).")
+        set_count(self, "filters", "Pass the number of outputs, such as conv(32, (3, 3)).")
         set_count(self, "groups", "Omit it to convolve all channels together.")
-        set_window(self, "kernel_size", "strides", "dilation")
+        set_size(self, "kernel_size")
+        set_steps(self, "kernel_size", "strides", "dilation")
+        check_padding(self, self.padding)
         set_functions(self, "kernel_init", "bias_init")
         if self.filters % self.groups:
             raise ValueError(

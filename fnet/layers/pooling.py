@@ -13,20 +13,22 @@ from ..core.errors import LayerValueError
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
 from .normalization import wide
-from .windows import Size, Window, set_window, slide
+from .windows import Size, Window, check_padding, set_size, set_steps, slide
 
 
 @dataclass(frozen=True, repr=False)
 class Pooling(Layer):
     """Base class of pooling layers; `strides` default to the window's size."""
 
-    pool_size: Size = 2
+    pool_size: Shape
     strides: Size | None = None
     padding: str = "valid"
 
     def __post_init__(self) -> None:
-        names = ("pool_size",) if self.strides is None else ("pool_size", "strides")
-        set_window(self, *names)
+        set_size(self, "pool_size")
+        if self.strides is not None:
+            set_steps(self, "pool_size", "strides")
+        check_padding(self, self.padding)
 
     def window(self, in_shape: Shape) -> Window:
         strides = self.pool_size if self.strides is None else self.strides
@@ -44,19 +46,22 @@ class max_pool(Pooling):
     and the dtype.
 
     Args:
-        pool_size: the size of the window, one integer for all spatial axes or one per axis.
-        strides: the step between windows, likewise; `pool_size` by default.
+        pool_size: the size of the window, a tuple with one integer per spatial axis: `(2,)` for
+            sequences, `(2, 2)` for images.
+        strides: the step between windows, one integer for all spatial axes or one per axis;
+            `pool_size` by default.
         padding: 'valid' uses only windows inside the input; 'same' also uses windows that
             extend beyond it and ignores what lies outside.
 
     Raises:
-        ValueError: a size is below 1 or `padding` is unknown; (from `init`) samples have the wrong
-            rank, or the window is larger than the input with padding='valid'.
+        ValueError: `pool_size` is no tuple of integers of at least 1, or `padding` is unknown;
+            (from `init`) samples have the wrong rank, or the window is larger than the input with
+            padding='valid'.
 
     Example:
         >>> import jax.numpy as jnp, fnet
         >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
-        >>> fnet.apply(fnet.max_pool(2), {}, x).reshape(2, 2)
+        >>> fnet.apply(fnet.max_pool((2, 2)), {}, x).reshape(2, 2)
         Array([[ 5.,  7.],
                [13., 15.]], dtype=float32)
 
@@ -76,8 +81,10 @@ class avg_pool(Pooling):
     wider.
 
     Args:
-        pool_size: the size of the window, one integer for all spatial axes or one per axis.
-        strides: the step between windows, likewise; `pool_size` by default.
+        pool_size: the size of the window, a tuple with one integer per spatial axis: `(2,)` for
+            sequences, `(2, 2)` for images.
+        strides: the step between windows, one integer for all spatial axes or one per axis;
+            `pool_size` by default.
         padding: 'valid' uses only windows inside the input; 'same' also uses windows that
             extend beyond it and averages only the entries inside.
 
@@ -87,7 +94,7 @@ class avg_pool(Pooling):
     Example:
         >>> import jax.numpy as jnp, fnet
         >>> x = jnp.array([[[1.0], [3.0], [5.0]]])
-        >>> fnet.apply(fnet.avg_pool(2, padding="same"), {}, x).ravel()
+        >>> fnet.apply(fnet.avg_pool((2,), padding="same"), {}, x).ravel()
         Array([2., 5.], dtype=float32)
 
     Source: LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition, section
