@@ -222,14 +222,43 @@ def group_norm(x, scale, bias, groups, epsilon=1e-3):
     return scale * y + bias
 
 
-def attention(x, params, num_heads, causal=False):
+def attention(
+    x, params, num_heads, causal=False, *, memory=None, mask=None, groups=None, rotary=False
+):
+    memory, groups = x if memory is None else memory, groups or num_heads
     q, k, v = (
-        x @ params[name]["kernel"] + params[name].get("bias", 0.0)
-        for name in ("query", "key", "value")
+        each @ params[name]["kernel"] + params[name].get("bias", 0.0)
+        for name, each in (("query", x), ("key", memory), ("value", memory))
     )
     size, y = q.shape[-1] // num_heads, np.zeros_like(q)
+    if mask is None:
+        mask = np.ones((len(x), memory.shape[1]))
     for b, head, t in np.ndindex(len(x), num_heads, x.shape[1]):
-        own, seen = slice(head * size, (head + 1) * size), slice(t + 1 if causal else None)
-        weights = np.exp(k[b, seen, own] @ q[b, t, own] / np.sqrt(size))
-        y[b, t, own] = weights / weights.sum() @ v[b, seen, own]
+        own, group = slice(head * size, (head + 1) * size), head // (num_heads // groups)
+        shared = slice(group * size, (group + 1) * size)
+        own_mask = mask[b] if mask.ndim == 2 else mask[b, t]
+        seen = [s for s, one in enumerate(own_mask) if one and (s <= t or not causal)]
+        if not seen:
+            continue
+        query, keys = q[b, t, own], k[b, seen, shared]
+        if rotary:
+            query = turned(query, t)
+            keys = np.array([turned(key, s) for key, s in zip(keys, seen, strict=True)])
+        weights = np.exp(keys @ query / np.sqrt(size))
+        y[b, t, own] = weights / weights.sum() @ v[b, seen, shared]
     return y @ params["output"]["kernel"] + params["output"].get("bias", 0.0)
+
+
+def turned(pairs, t):
+    """Each pair of numbers is a complex one, turned by an angle of its own times `t`."""
+    z = pairs[::2] + 1j * pairs[1::2]
+    z = z * np.exp(1j * t * 10_000.0 ** (-np.arange(len(z)) / len(z)))
+    return np.stack([z.real, z.imag], axis=-1).reshape(pairs.shape)
+
+
+def sinusoidal_positions(time, features):
+    waves = np.empty((time, features))
+    for t, i in np.ndindex(time, features):
+        turn = t / 10_000 ** ((i - i % 2) / features)
+        waves[t, i] = np.cos(turn) if i % 2 else np.sin(turn)
+    return waves

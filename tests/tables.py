@@ -145,6 +145,13 @@ LAYERS = [
     Row("embedding", lambda: fnet.embedding(5, 3), (4,), ids=5),
     Row("attention", lambda: fnet.attention(2), (3, 4)),
     Row("attention_causal", lambda: fnet.attention(2, 3, causal=True, use_bias=False), (3, 4)),
+    Row(
+        "attention_of_all_options",
+        lambda: fnet.attention(4, 2, key_value_heads=2, rotary=True, dropout=0.5),
+        (3, 4),
+    ),
+    Row("learned_positions", lambda: fnet.learned_positions(), (3, 4)),
+    Row("sinusoidal_positions", lambda: fnet.sinusoidal_positions, (3, 5)),
     Row("random_shift", lambda: fnet.random_shift(1), (3, 4, 2)),
     Row("random_noise", lambda: fnet.random_noise(0.5), (2, 3)),
     Row("scan_layers", lambda: fnet.scan_layers(deep(), 3), (4,)),

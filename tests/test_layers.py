@@ -22,12 +22,7 @@ from fnet import initializers
 from fnet.layers.base import map_shapes
 
 map_layers = pytest.mark.parametrize("row", LAYERS, ids=[row.name for row in LAYERS])
-ATTENTION = {"attention", "attention_causal"}  # its softmax is in float32: test_sequences.py
-ALONE = (
-    {"everything", "graph_of_everything"}
-    | ATTENTION
-    | {function.__name__ for function in ACTIVATIONS}
-)
+ALONE = {"everything", "graph_of_everything"} | {function.__name__ for function in ACTIVATIONS}
 PARTS = [row for row in LAYERS if row.name not in ALONE]  # one for all activations: faster
 apply = jax.jit(fnet.apply, static_argnums=0)
 forward = jax.jit(fnet.forward, static_argnums=0)

@@ -26,14 +26,20 @@ windows = st.lists(sizes, min_size=1, max_size=3).map(tuple)
 paddings = st.sampled_from(["valid", "same"])
 simple = [*ACTIVATIONS, fnet.flatten, fnet.global_avg_pool, fnet.rescale(0.5, offset=-1)]
 simple += [fnet.batch_norm(), fnet.layer_norm(), fnet.rms_norm()]
-simple += [fnet.dropout(0.5), fnet.random_noise(0.1), fnet.random_shift(1)]
+simple += [
+    fnet.dropout(0.5),
+    fnet.random_noise(0.1),
+    fnet.random_shift(1),
+    fnet.learned_positions(),
+    fnet.sinusoidal_positions,
+]
 parts = st.one_of(
     st.sampled_from(simple),
     st.builds(fnet.dense, sizes, use_bias=st.booleans()),
     st.builds(fnet.embedding, st.just(256), sizes),
     st.builds(fnet.reshape, st.lists(st.sampled_from([-1, 1, 2, 3]), min_size=1, max_size=3)),
     st.builds(fnet.group_norm, sizes),
-    st.builds(fnet.attention, sizes, causal=st.booleans()),
+    st.builds(fnet.attention, sizes, causal=st.booleans(), rotary=st.booleans()),
     st.builds(fnet.conv, sizes, windows, sizes, paddings, dilation=sizes),
     st.builds(fnet.conv, st.just(4), windows, groups=sizes.map(lambda n: 2 ** (n - 1))),
     st.builds(fnet.max_pool, windows, sizes, paddings),

@@ -25,13 +25,14 @@ from ..layers.embedding import embedding
 from ..layers.graph import graph, zeros
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.pooling import Pooling
+from ..layers.positions import learned_positions
 from ..layers.reshaping import flatten, rescale, reshape
 from ..layers.stochastic import dropout, random_noise
 from ..layers.wrappers import remat
 from ..models.model import output_shape
 
 CHANNELS_FIRST = (conv, Pooling, batch_norm, group_norm)
-CHANNELS_LAST = (dense, embedding, attention, layer_norm, rms_norm)
+CHANNELS_LAST = (dense, embedding, attention, learned_positions, layer_norm, rms_norm)
 ELEMENTWISE = (dropout, rescale, random_noise)
 ACTIVATIONS = frozenset(f for f in vars(activations).values() if callable(f))
 Channels = Literal["first", "last", "either"]

@@ -13,6 +13,7 @@ from ..layers.convolution import conv
 from ..layers.dense import dense
 from ..layers.embedding import embedding
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from ..layers.positions import learned_positions
 from .foreign import Entry, LayerTable, Slot, Turn, check_same, holders, read, slots, written
 from .hdf5 import opened, packed
 from .layer_paths import Place, check_straight, named_by, places
@@ -23,8 +24,17 @@ def heads(place: Place) -> int:
     return place.layer.num_heads
 
 
+def shared_heads(place: Place) -> int:
+    assert isinstance(place.layer, attention)
+    return place.layer.groups
+
+
 HEADS_LAST = Turn(  # (features, heads key_dim) or (heads key_dim,), split into an axis per factor
     lambda array, place: array.reshape(*array.shape[:-1], heads(place), -1),
+    lambda array, place, shape: array.reshape(shape),
+)
+SHARED_LAST = Turn(
+    lambda array, place: array.reshape(*array.shape[:-1], shared_heads(place), -1),
     lambda array, place, shape: array.reshape(shape),
 )
 HEADS_FIRST = Turn(  # (heads key_dim, features)
@@ -36,6 +46,7 @@ TABLE: LayerTable = {
     dense: (Entry("vars/0", ("kernel",)), Entry("vars/1", ("bias",))),
     conv: (Entry("vars/0", ("kernel",)), Entry("vars/1", ("bias",))),
     embedding: (Entry("vars/0", ("embeddings",)),),
+    learned_positions: (Entry("vars/0", ("embeddings",)),),
     batch_norm: (*NORMALIZED, Entry("vars/2", ("mean",)), Entry("vars/3", ("variance",))),
     layer_norm: NORMALIZED,
     group_norm: NORMALIZED,
@@ -43,10 +54,10 @@ TABLE: LayerTable = {
     attention: (
         Entry("query_dense/vars/0", ("query/kernel",), HEADS_LAST),
         Entry("query_dense/vars/1", ("query/bias",), HEADS_LAST),
-        Entry("key_dense/vars/0", ("key/kernel",), HEADS_LAST),
-        Entry("key_dense/vars/1", ("key/bias",), HEADS_LAST),
-        Entry("value_dense/vars/0", ("value/kernel",), HEADS_LAST),
-        Entry("value_dense/vars/1", ("value/bias",), HEADS_LAST),
+        Entry("key_dense/vars/0", ("key/kernel",), SHARED_LAST),
+        Entry("key_dense/vars/1", ("key/bias",), SHARED_LAST),
+        Entry("value_dense/vars/0", ("value/kernel",), SHARED_LAST),
+        Entry("value_dense/vars/1", ("value/bias",), SHARED_LAST),
         Entry("output_dense/vars/0", ("output/kernel",), HEADS_FIRST),
         Entry("output_dense/vars/1", ("output/bias",)),
     ),
@@ -55,6 +66,7 @@ GROUPS: dict[type[Layer], str] = {
     dense: "dense",
     conv: "conv{rank}d",
     embedding: "embedding",
+    learned_positions: "embedding",
     batch_norm: "batch_normalization",
     layer_norm: "layer_normalization",
     group_norm: "group_normalization",
@@ -172,13 +184,19 @@ def layout(
     return slots(holding, TABLE, groups, "/"), holding
 
 
+def group_of(place: Place) -> str:
+    if isinstance(place.layer, attention) and place.layer.key_value_heads is not None:
+        return "grouped_query_attention"
+    return GROUPS[type(place.layer)].format(rank=len(place.in_shape) - 1)
+
+
 def numbered(holding: list[Place]) -> list[str]:
     """The groups as Keras numbers them: separately for each class in each nested model."""
     seen: Counter[str] = Counter()
     groups = []
     for place in holding:
         above = "".join(f"layers/{name}/" for name in place.names[:-1])
-        group = above + "layers/" + GROUPS[type(place.layer)].format(rank=len(place.in_shape) - 1)
+        group = f"{above}layers/{group_of(place)}"
         groups.append(f"{group}_{seen[group]}" if seen[group] else group)
         seen[group] += 1
     return groups

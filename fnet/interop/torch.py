@@ -16,6 +16,7 @@ from ..layers.convolution import conv
 from ..layers.dense import dense
 from ..layers.embedding import embedding
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from ..layers.positions import learned_positions
 from .flatten_order import orders
 from .foreign import (
     Array,
@@ -62,6 +63,7 @@ TABLE: LayerTable = {
     dense: (Entry("weight", ("kernel",), ROWS), BIAS),
     conv: (Entry("weight", ("kernel",), FILTERS), BIAS),
     embedding: (Entry("weight", ("embeddings",)),),
+    learned_positions: (Entry("weight", ("embeddings",)),),
     batch_norm: (
         SCALED,
         BIAS,
@@ -199,12 +201,14 @@ def layers(net: Layer, in_shape: Shape) -> list[Place]:
     net = as_layer(net, "net")
     holding, found = holders(places(net, in_shape), TABLE, "torch"), orders(net, in_shape)
     for place in holding:
-        kernel = place.leaves.get("query/kernel")
-        if kernel and kernel.shape[0] != kernel.shape[1]:
-            raise ValueError(
-                f"{place.path}: expected heads whose widths add up to the features, as in torch, "
-                f"got a kernel of shape {kernel.shape}. Leave out `key_dim`."
-            )
+        kernels = [place.leaves.get(f"{name}/kernel") for name in ("query", "key")]
+        for kernel in filter(None, kernels):
+            if kernel.shape[0] != kernel.shape[1]:
+                raise ValueError(
+                    f"{place.path}: expected heads whose widths add up to the features, as in "
+                    f"torch, got a kernel of shape {kernel.shape}. Leave out `key_dim` and "
+                    f"`key_value_heads`."
+                )
     return [place._replace(order=found.get(place.names)) for place in holding]
 
 

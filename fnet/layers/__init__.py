@@ -38,6 +38,10 @@ from .normalization import (
     rms_norm as rms_norm,
 )
 from .pooling import avg_pool as avg_pool, global_avg_pool as global_avg_pool, max_pool as max_pool
+from .positions import (
+    learned_positions as learned_positions,
+    sinusoidal_positions as sinusoidal_positions,
+)
 from .reshaping import flatten as flatten, rescale as rescale, reshape as reshape
 from .stochastic import (
     dropout as dropout,
