@@ -478,6 +478,19 @@ CUT = 2 / 0.87962566103423978  # of a normal cut at 2 and given its deviation ba
         (initializers.he_normal, 2 / FAN_IN, CUT),
         (initializers.lecun_uniform, 1 / FAN_IN, math.sqrt(3)),
         (initializers.lecun_normal, 1 / FAN_IN, CUT),
+        (initializers.variance_scaling, 1 / FAN_IN, CUT),
+        (
+            functools.partial(
+                initializers.variance_scaling, scale=3.0, mode="fan_avg", distribution="uniform"
+            ),
+            6 / (FAN_IN + FAN_OUT),
+            math.sqrt(3),
+        ),
+        (
+            functools.partial(initializers.variance_scaling, mode="fan_out", distribution="normal"),
+            1 / FAN_OUT,
+            6,
+        ),
         (initializers.normal, 0.01**2, 6),
         (initializers.truncated_normal, (0.02 / CUT) ** 2, CUT),
         (functools.partial(initializers.normal, stddev=2.0), 2.0**2, 6),
@@ -498,8 +511,18 @@ def test_other_initializers(key):
     assert abs(values.mean() - 6) < 0.1 and abs(values.var() - 12) < 0.4
     assert (initializers.zeros(key, shape) == 0).all()
     assert (initializers.ones(key, shape) == 1).all()
+    assert (initializers.constant(key, shape, value=0.5) == 0.5).all()
+    eye = initializers.identity(key, (2, 3), gain=2.0)
+    chex.assert_trees_all_equal(eye, jnp.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
+    with pytest.raises(
+        ValueError, match=r"^`shape` of identity must be that of a matrix, got \(2,"
+    ):
+        initializers.identity(key, (2, 3, 3))
+    for name in ("mode", "distribution"):
+        with pytest.raises(ValueError, match=f"^`{name}` of variance_scaling must be one of .*'a'"):
+            initializers.variance_scaling(key, shape, **{name: "a"})
     for shape in [(4, 6), (6, 4)]:
-        q = exact(initializers.orthogonal(key, shape))
+        q = exact(initializers.orthogonal(key, shape, gain=3.0)) / 3
         close(q @ q.T if shape[0] < shape[1] else q.T @ q, np.eye(4))
 
 

@@ -25,6 +25,46 @@ def ones(key: jax.Array, shape: Shape) -> jax.Array:
     return jnp.ones(shape)
 
 
+def constant(key: jax.Array, shape: Shape, value: float = 0.0) -> jax.Array:
+    """The same number everywhere."""
+    return jnp.full(shape, value, float)
+
+
+def identity(key: jax.Array, shape: Shape, gain: float = 1.0) -> jax.Array:
+    """`gain` on the diagonal of a matrix and 0 elsewhere. Le, Jaitly and Hinton 2015, section 2."""
+    if len(shape) != 2:
+        raise ValueError(
+            f"`shape` of identity must be that of a matrix, got {shape}. Use it for kernels of "
+            f"fnet.dense, or pass an initializer of your own."
+        )
+    return gain * jnp.eye(*shape)
+
+
+def variance_scaling(
+    key: jax.Array,
+    shape: Shape,
+    scale: float = 1.0,
+    mode: str = "fan_in",
+    distribution: str = "truncated_normal",
+) -> jax.Array:
+    """Random numbers of variance scale / n; `he_normal` and its like are special cases.
+
+    `mode` says what n is: 'fan_in', 'fan_out', or 'fan_avg', their mean. `distribution` is
+    'truncated_normal', 'normal' or 'uniform'. Bind them with `functools.partial`:
+    `partial(variance_scaling, scale=2.0, mode="fan_out")`. He et al. 2015, eq. 10 and 14.
+    """
+    for name, value, known in (
+        ("mode", mode, ("fan_in", "fan_out", "fan_avg")),
+        ("distribution", distribution, ("truncated_normal", "normal", "uniform")),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"`{name}` of variance_scaling must be one of {known}, got {value!r}. "
+                f"Check the spelling."
+            )
+    return initializers.variance_scaling(scale, mode, distribution)(key, shape)  # type: ignore[arg-type]
+
+
 def glorot_uniform(key: jax.Array, shape: Shape) -> jax.Array:
     """Uniform on [-a, a] with a = sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 16."""
     return initializers.glorot_uniform()(key, shape)
@@ -55,9 +95,9 @@ def lecun_normal(key: jax.Array, shape: Shape) -> jax.Array:
     return initializers.lecun_normal()(key, shape)
 
 
-def orthogonal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Orthonormal rows or columns. Saxe, McClelland and Ganguli 2014, section 3."""
-    return initializers.orthogonal()(key, shape)
+def orthogonal(key: jax.Array, shape: Shape, gain: float = 1.0) -> jax.Array:
+    """Orthonormal rows or columns, times `gain`. Saxe, McClelland and Ganguli 2014, section 3."""
+    return initializers.orthogonal(gain)(key, shape)
 
 
 def normal(key: jax.Array, shape: Shape, stddev: float = 0.01) -> jax.Array:
