@@ -198,6 +198,32 @@ def conv(x, kernel, bias, strides, padding="valid", dilation=None, groups=1):
     return windowed(dot, x, kernel.shape[:-2], strides, padding, dilation)
 
 
+def conv_transpose(x, kernel, bias, strides, padding, dilation):
+    """Each input adds its kernel to the outputs at its place."""
+    size, reach = kernel.shape[:-2], []
+    for k, d in zip(size, dilation, strict=True):
+        reach.append(d * (k - 1) + 1)
+    whole = [(n - 1) * s + r for n, s, r in zip(x.shape[1:-1], strides, reach, strict=True)]
+    y = np.zeros((len(x), *np.add(whole, strides), kernel.shape[-2]))
+    for i in np.ndindex(x.shape[1:-1]):
+        for k in np.ndindex(size):
+            place = tuple(np.multiply(i, strides) + np.multiply(k, dilation))
+            y[:, *place] += x[:, *i] @ kernel[k].T
+    cut = []
+    for n, s, r in zip(x.shape[1:-1], strides, reach, strict=True):
+        start = max(r - s, 0) // 2 if padding == "same" else 0
+        cut.append(slice(start, start + n * s + (max(r - s, 0) if padding == "valid" else 0)))
+    return y[:, *cut] + bias
+
+
+def depthwise_conv(x, kernel, bias, strides, padding):
+    """Each channel is a convolution of its own."""
+    channels = [
+        conv(x[..., [c]], kernel[..., [c], :], 0.0, strides, padding) for c in range(x.shape[-1])
+    ]
+    return np.concatenate(channels, axis=-1) + bias
+
+
 def max_pool(x, size, strides, padding):
     over = tuple(range(1, x.ndim - 1))
     return windowed(lambda window: window.max(over), x, size, strides, padding, beyond=-np.inf)

@@ -87,7 +87,7 @@ KERAS = {  # the second feature of what Keras 3.15 computes, for each sample and
 @pytest.mark.parametrize("case", ["none", "padding", "full", "causal", "both"])
 @pytest.mark.parametrize("heads", KERAS)
 def test_attention_computes_what_keras_computes(heads, case):
-    """MultiHeadAttention(2, 3) and GroupedQueryAttention(3, 4, 2) on the same numbers."""
+    """MultiHeadAttention(2, 3) and GroupQueryAttention(3, 4, 2) on the same numbers."""
     number, size, groups = heads
     net = fnet.attention(number, size, key_value_heads=groups, causal=case in ("causal", "both"))
     x = {

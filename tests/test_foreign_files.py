@@ -66,6 +66,24 @@ def keras_nets():
             mean_over_time,
             fnet.dense(3),
         ),
+        "more": fnet.sequential(
+            fnet.zero_pad((1, 0)),
+            fnet.depthwise_conv((2, 2), depth_multiplier=2),
+            fnet.batch_norm(use_scale=False),
+            fnet.prelu((1, 2)),
+            fnet.conv_transpose(3, (3, 3), 2, "same"),
+            fnet.up_sample((2, 2)),
+            fnet.separable_conv(4, (2, 2)),
+            fnet.layer_norm(use_bias=False),
+            fnet.global_max_pool,
+            fnet.dense(2),
+        ),
+        "grouped": fnet.sequential(
+            fnet.embedding(9, 8),
+            fnet.attention(4, 3, key_value_heads=2),
+            mean_over_time,
+            fnet.dense(3),
+        ),
     }
 
 
@@ -92,6 +110,16 @@ def torch_nets():
             mean_over_time,
             fnet.dense(3),
         ),
+        "more": fnet.sequential(
+            fnet.zero_pad((1, 0)),
+            fnet.depthwise_conv((2, 2), depth_multiplier=2),
+            fnet.batch_norm(epsilon=1e-5, use_scale=False, use_bias=False),
+            fnet.prelu((1, 2)),
+            fnet.conv_transpose(3, (3, 3), 2),
+            fnet.up_sample((2, 2)),
+            fnet.flatten,
+            fnet.dense(2),
+        ),
         "ranks": fnet.sequential(
             fnet.conv(4, (2, 1, 3), groups=2),
             joined_axes,
@@ -109,6 +137,7 @@ def joined_axes(x):
 
 
 SHAPES = {"dense": (5,), "conv": (6, 5, 2), "attention": (6,), "ranks": (3, 2, 5, 2)}
+SHAPES |= {"more": (4, 4, 3), "grouped": (6,)}
 NETS = {"keras": keras_nets(), "torch": torch_nets()}
 CASES = [(library, name) for library, nets in NETS.items() for name in nets]
 
@@ -157,8 +186,15 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("name", ["dense", "conv", "attention"])
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        (name, ending)
+        for name in ("dense", "conv", "attention", "more", "grouped")
+        for ending in ENDINGS
+        if name in NETS[library_of(ending)]
+    ],
+)
 def test_real_files_predict_what_the_real_libraries_predict(name, ending, folder, key):
     known, library = load_file(folder / "known.safetensors"), library_of(ending)
     params, state = load(folder / f"{name}{ending}", library, name)
@@ -198,7 +234,7 @@ def test_the_real_library_reads_what_is_written(library, name, tmp_path, key):
     params, state = trees_of(net, SHAPES[name], key)
     save(library, path, name, params, state)
     x = np.asarray(jax.random.normal(key, (4, *SHAPES[name])))
-    x = (np.abs(x) * 3).astype(np.int32) % 9 if name == "attention" else x
+    x = (np.abs(x) * 3).astype(np.int32) % 9 if SHAPES[name] == (6,) else x
     np.save(tmp_path / "x.npy", x)
     program = [sys.executable, FOREIGN / "make.py", library, name, path]
     environment = os.environ | {"KERAS_BACKEND": "jax"}

@@ -325,6 +325,37 @@ def test_layer_norm(shape, rng):
     close(forward(net, params, {}, x)[0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("use_scale, use_bias", [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    "build", [fnet.batch_norm, fnet.layer_norm, functools.partial(fnet.group_norm, 1)]
+)
+def test_norms_without_scale_or_bias(build, use_scale, use_bias, rng):
+    """They are those with a scale of 1 or a bias of 0."""
+    net, x, key = build(use_scale=use_scale, use_bias=use_bias), random(rng, 5, 3), None
+    names = ["scale"] * use_scale + ["bias"] * use_bias
+    assert sorted(fnet.init(net, jax.random.key(0), (3,))) == sorted(names)
+    params, state = {name: random(rng, 3) for name in names}, fnet.init_state(net, (3,))
+    whole = {"scale": jnp.ones(3), "bias": jnp.zeros(3)} | params
+    close(outputs(net, params, state, x, key), outputs(build(), whole, state, x, key))
+
+
+def test_rms_norm_without_scale(rng):
+    net, x = fnet.rms_norm(use_scale=False), random(rng, 5, 3)
+    assert fnet.init(net, jax.random.key(0), (3,)) == {}
+    close(fnet.apply(net, {}, x), fnet.apply(fnet.rms_norm(), {"scale": jnp.ones(3)}, x))
+
+
+def test_prelu(rng):
+    x, alpha = random(rng, 5, 2, 3), random(rng, 1, 3)
+    expected = np.where(exact(x) > 0, exact(x), exact(alpha)[None] * exact(x))
+    close(fnet.apply(fnet.prelu((1,)), {"alpha": alpha}, x), expected)
+    assert fnet.init(fnet.prelu(), jax.random.key(0), (2, 3))["alpha"].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"^`shared_axes` of prelu must be a tuple of integers of"):
+        fnet.prelu((0,))
+    with pytest.raises(ValueError, match=r"^prelu: expected samples with the axes \(2,\), counted"):
+        fnet.output_shape(fnet.prelu((2,)), (3,))
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_norms_do_not_overflow_in_half_precision(dtype):
     params = {"scale": jnp.ones(1, dtype), "bias": jnp.zeros(1, dtype)}

@@ -32,6 +32,8 @@ simple += [
     fnet.random_shift(1),
     fnet.learned_positions(),
     fnet.sinusoidal_positions,
+    fnet.prelu(),
+    fnet.global_max_pool,
 ]
 parts = st.one_of(
     st.sampled_from(simple),
@@ -42,6 +44,11 @@ parts = st.one_of(
     st.builds(fnet.attention, sizes, causal=st.booleans(), rotary=st.booleans()),
     st.builds(fnet.conv, sizes, windows, sizes, paddings, dilation=sizes),
     st.builds(fnet.conv, st.just(4), windows, groups=sizes.map(lambda n: 2 ** (n - 1))),
+    st.builds(fnet.conv_transpose, sizes, windows, sizes, paddings),
+    st.builds(fnet.depthwise_conv, windows, sizes, paddings, depth_multiplier=sizes),
+    st.builds(fnet.separable_conv, sizes, windows, sizes, paddings),
+    st.builds(fnet.up_sample, windows, st.sampled_from(["nearest", "linear"])),
+    st.builds(fnet.zero_pad, windows),
     st.builds(fnet.max_pool, windows, sizes, paddings),
     st.builds(fnet.avg_pool, windows, sizes, paddings),
 )

@@ -11,6 +11,10 @@ def floating(x: jax.Array, dtype: DTypeLike = float) -> jax.Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(dtype)
 
 
-def at_least_float32(leaf: jax.Array) -> jax.Array:
-    """`leaf` itself or, from a narrower type, in float32: a long sum in bfloat16 stops growing."""
-    return jnp.asarray(leaf, leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32)
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Cast integers to floats, and narrower floats to float32.
+
+    The square of a float16 above 256 overflows, and a long sum in bfloat16 stops growing.
+    """
+    x = floating(x)
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x

@@ -21,17 +21,24 @@ from ..layers.base import (
 from ..layers.combinators import Combinator, parallel, sequential
 from ..layers.convolution import conv
 from ..layers.dense import dense
+from ..layers.depthwise import depthwise_conv, separable_conv
 from ..layers.embedding import embedding
 from ..layers.graph import graph, zeros
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.pooling import Pooling
 from ..layers.positions import learned_positions
+from ..layers.prelu import prelu
 from ..layers.reshaping import flatten, rescale, reshape
+from ..layers.resizing import up_sample, zero_pad
 from ..layers.stochastic import dropout, random_noise
+from ..layers.transposed_convolution import conv_transpose
 from ..layers.wrappers import remat
 from ..models.model import output_shape
 
-CHANNELS_FIRST = (conv, Pooling, batch_norm, group_norm)
+CHANNELS_FIRST = (
+    *(conv, conv_transpose, depthwise_conv, separable_conv),
+    *(Pooling, up_sample, zero_pad, batch_norm, group_norm, prelu),
+)
 CHANNELS_LAST = (dense, embedding, attention, learned_positions, layer_norm, rms_norm)
 ELEMENTWISE = (dropout, rescale, random_noise)
 ACTIVATIONS = frozenset(f for f in vars(activations).values() if callable(f))

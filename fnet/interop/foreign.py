@@ -1,6 +1,7 @@
 """Tables `type of layer -> Entry, ...` that map arrays to and from files of other libraries."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,10 @@ class Turn(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An array of the other library: our arrays, converted and concatenated along axis 0."""
+    """An array of the other library: our arrays, converted and concatenated along axis 0.
+
+    A `#` in the name is the number of entries with the same name before it that the layer has.
+    """
 
     name: str
     leaves: tuple[str, ...]
@@ -64,16 +68,19 @@ def slots(
     """The arrays of the file by name; nothing is computed."""
     found = {}
     for place, module in zip(holding, modules, strict=True):
+        seen: Counter[str] = Counter()
         for entry in table[type(place.layer)]:
             if entry.leaves[0] not in place.leaves:
                 continue  # an unused bias
+            number, seen[entry.name] = seen[entry.name], seen[entry.name] + 1
             leaf = place.leaves[entry.leaves[0]]
             abstract = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
             turned = jax.eval_shape(lambda a, e=entry, p=place: e.turn.there(a, p), abstract)
             shape = turned.shape
             if len(entry.leaves) > 1:
                 shape = (len(entry.leaves) * shape[0], *shape[1:])
-            name = separator.join(filter(None, (module, entry.name)))
+            own = entry.name.replace("#", str(number))
+            name = separator.join(filter(None, (module, own)))
             found[name] = Slot(place, entry, shape, leaf.dtype)
     return found
 

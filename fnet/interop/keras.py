@@ -11,9 +11,12 @@ from ..layers.attention import attention
 from ..layers.base import Layer, Shape, as_layer
 from ..layers.convolution import conv
 from ..layers.dense import dense
+from ..layers.depthwise import depthwise_conv, separable_conv
 from ..layers.embedding import embedding
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.positions import learned_positions
+from ..layers.prelu import prelu
+from ..layers.transposed_convolution import conv_transpose
 from .foreign import Entry, LayerTable, Slot, Turn, check_same, holders, read, slots, written
 from .hdf5 import opened, packed
 from .layer_paths import Place, check_straight, named_by, places
@@ -41,16 +44,26 @@ HEADS_FIRST = Turn(  # (heads key_dim, features)
     lambda array, place: array.reshape(heads(place), -1, array.shape[-1]),
     lambda array, place, shape: array.reshape(shape),
 )
-NORMALIZED = Entry("vars/0", ("scale",)), Entry("vars/1", ("bias",))
+# A layer's variables are numbered in this order; those that it does without have no number.
+KERNEL, BIAS = Entry("vars/#", ("kernel",)), Entry("vars/#", ("bias",))
+NORMALIZED = Entry("vars/#", ("scale",)), BIAS
 TABLE: LayerTable = {
-    dense: (Entry("vars/0", ("kernel",)), Entry("vars/1", ("bias",))),
-    conv: (Entry("vars/0", ("kernel",)), Entry("vars/1", ("bias",))),
-    embedding: (Entry("vars/0", ("embeddings",)),),
-    learned_positions: (Entry("vars/0", ("embeddings",)),),
-    batch_norm: (*NORMALIZED, Entry("vars/2", ("mean",)), Entry("vars/3", ("variance",))),
+    dense: (KERNEL, BIAS),
+    conv: (KERNEL, BIAS),
+    conv_transpose: (KERNEL, BIAS),
+    depthwise_conv: (KERNEL, BIAS),
+    separable_conv: (
+        Entry("vars/#", ("depthwise_kernel",)),
+        Entry("vars/#", ("pointwise_kernel",)),
+        BIAS,
+    ),
+    prelu: (Entry("vars/#", ("alpha",)),),
+    embedding: (Entry("vars/#", ("embeddings",)),),
+    learned_positions: (Entry("vars/#", ("embeddings",)),),
+    batch_norm: (*NORMALIZED, Entry("vars/#", ("mean",)), Entry("vars/#", ("variance",))),
     layer_norm: NORMALIZED,
     group_norm: NORMALIZED,
-    rms_norm: (Entry("vars/0", ("scale",)),),
+    rms_norm: (Entry("vars/#", ("scale",)),),
     attention: (
         Entry("query_dense/vars/0", ("query/kernel",), HEADS_LAST),
         Entry("query_dense/vars/1", ("query/bias",), HEADS_LAST),
@@ -65,6 +78,10 @@ TABLE: LayerTable = {
 GROUPS: dict[type[Layer], str] = {
     dense: "dense",
     conv: "conv{rank}d",
+    conv_transpose: "conv{rank}d_transpose",
+    depthwise_conv: "depthwise_conv{rank}d",
+    separable_conv: "separable_conv{rank}d",
+    prelu: "p_re_lu",
     embedding: "embedding",
     learned_positions: "embedding",
     batch_norm: "batch_normalization",
@@ -181,11 +198,25 @@ def layout(
     if names is None:
         check_straight(holding, "Keras")
     groups = numbered(holding) if names is None else named_by(holding, names)
-    return slots(holding, TABLE, groups, "/"), holding
+    wanted = slots(holding, TABLE, groups, "/")
+    return {in_file(name, slot.place): slot for name, slot in wanted.items()}, holding
+
+
+def shares_heads(place: Place) -> bool:
+    """Whether Keras calls it GroupQueryAttention rather than MultiHeadAttention."""
+    return isinstance(place.layer, attention) and place.layer.key_value_heads is not None
+
+
+def in_file(name: str, place: Place) -> str:
+    """Keras names the parts of a GroupQueryAttention with an underscore: `_query_dense`."""
+    if not shares_heads(place):
+        return name
+    group, part, *rest = name.rsplit("/", 3)
+    return "/".join((group, f"_{part}", *rest))
 
 
 def group_of(place: Place) -> str:
-    if isinstance(place.layer, attention) and place.layer.key_value_heads is not None:
+    if shares_heads(place):
         return "grouped_query_attention"
     return GROUPS[type(place.layer)].format(rank=len(place.in_shape) - 1)
 

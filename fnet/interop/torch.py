@@ -1,5 +1,6 @@
 """Weights from and for PyTorch: state dicts as safetensors files."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ from ..layers.attention import attention
 from ..layers.base import Layer, Shape, as_layer
 from ..layers.convolution import conv
 from ..layers.dense import dense
+from ..layers.depthwise import depthwise_conv
 from ..layers.embedding import embedding
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.positions import learned_positions
+from ..layers.prelu import prelu
+from ..layers.transposed_convolution import conv_transpose
 from .flatten_order import orders
 from .foreign import (
     Array,
@@ -57,11 +61,23 @@ FILTERS = Turn(  # (*kernel_size, in, out) to (out, in, *kernel_size)
     lambda kernel, place: kernel.transpose(-1, -2, *range(kernel.ndim - 2)),
     lambda weight, place, shape: weight.transpose(*range(2, weight.ndim), 1, 0),
 )
+EACH = Turn(  # (*kernel_size, channels, multiplier) to (channels multiplier, 1, *kernel_size)
+    lambda kernel, place: kernel.reshape(*kernel.shape[:-2], 1, -1).transpose(
+        -1, -2, *range(kernel.ndim - 2)
+    ),
+    lambda weight, place, shape: weight.transpose(*range(2, weight.ndim), 1, 0).reshape(shape),
+)
+CHANNELS = Turn(  # (1, ..., 1, channels) to (channels,)
+    lambda alpha, place: alpha.reshape(-1), lambda weight, place, shape: weight.reshape(shape)
+)
 BIAS = Entry("bias", ("bias",))
 SCALED = Entry("weight", ("scale",))
 TABLE: LayerTable = {
     dense: (Entry("weight", ("kernel",), ROWS), BIAS),
     conv: (Entry("weight", ("kernel",), FILTERS), BIAS),
+    conv_transpose: (Entry("weight", ("kernel",), FILTERS), BIAS),
+    depthwise_conv: (Entry("weight", ("kernel",), EACH), BIAS),
+    prelu: (Entry("weight", ("alpha",), CHANNELS),),
     embedding: (Entry("weight", ("embeddings",)),),
     learned_positions: (Entry("weight", ("embeddings",)),),
     batch_norm: (
@@ -209,6 +225,12 @@ def layers(net: Layer, in_shape: Shape) -> list[Place]:
                     f"torch, got a kernel of shape {kernel.shape}. Leave out `key_dim` and "
                     f"`key_value_heads`."
                 )
+        alpha = place.leaves.get("alpha")
+        if alpha and math.prod(alpha.shape) != alpha.shape[-1]:
+            raise ValueError(
+                f"{place.path}: expected one alpha per channel, as in torch, got alphas of shape "
+                f"{alpha.shape}. Share the other axes: `shared_axes`=(1, 2) for images."
+            )
     return [place._replace(order=found.get(place.names)) for place in holding]
 
 

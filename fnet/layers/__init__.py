@@ -29,6 +29,7 @@ from .base import Layer as Layer, layer as layer
 from .combinators import parallel as parallel, residual as residual, sequential as sequential
 from .convolution import conv as conv
 from .dense import dense as dense
+from .depthwise import depthwise_conv as depthwise_conv, separable_conv as separable_conv
 from .embedding import embedding as embedding
 from .graph import graph as graph
 from .normalization import (
@@ -37,15 +38,23 @@ from .normalization import (
     layer_norm as layer_norm,
     rms_norm as rms_norm,
 )
-from .pooling import avg_pool as avg_pool, global_avg_pool as global_avg_pool, max_pool as max_pool
+from .pooling import (
+    avg_pool as avg_pool,
+    global_avg_pool as global_avg_pool,
+    global_max_pool as global_max_pool,
+    max_pool as max_pool,
+)
 from .positions import (
     learned_positions as learned_positions,
     sinusoidal_positions as sinusoidal_positions,
 )
+from .prelu import prelu as prelu
 from .reshaping import flatten as flatten, rescale as rescale, reshape as reshape
+from .resizing import up_sample as up_sample, zero_pad as zero_pad
 from .stochastic import (
     dropout as dropout,
     random_noise as random_noise,
     random_shift as random_shift,
 )
+from .transposed_convolution import conv_transpose as conv_transpose
 from .wrappers import remat as remat, scan_layers as scan_layers

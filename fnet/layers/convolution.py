@@ -79,6 +79,22 @@ def loop_convolve_jvp(
     return loop_convolve(x, kernel, window, groups), through_x + through_kernel
 
 
+def convolved(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
+    """The convolution in one dtype, by the faster way of this machine."""
+    x = floating(x, kernel.dtype)
+    dtype = jnp.result_type(x, kernel)
+    function = loop_convolve if jax.default_backend() == "cpu" else convolve
+    return function(x.astype(dtype), kernel.astype(dtype), window, groups)
+
+
+def check_channels(x: jax.Array, channels: int) -> None:
+    if x.shape[-1] != channels:
+        raise LayerValueError(
+            f"expected input with {channels} channels in the last axis, got shape {x.shape}. "
+            f"Build the parameters with in_shape={x.shape[1:]}."
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class conv(Layer):
     """Convolution, y[i] = sum over k of x[strides i + dilation k] kernel[k] + bias.
@@ -96,7 +112,8 @@ class conv(Layer):
         strides: the step between outputs, one integer for all spatial axes or one per axis.
         padding: 'valid' uses only windows inside the input, which gives
             (n - reach) // strides + 1 outputs; 'same' pads both sides with zeros (an odd one goes
-            to the end), which gives ceil(n / strides) outputs.
+            to the end), which gives ceil(n / strides) outputs; 'causal', for sequences only, pads
+            before the start, so that no output depends on later inputs.
         dilation: the spacing of the kernel entries, likewise; reach = dilation (k - 1) + 1.
         groups: the number of groups of channels and filters that are convolved independently; as
             many groups as channels make a depthwise convolution.
@@ -123,7 +140,8 @@ class conv(Layer):
 
     Source: LeCun et al. 1989, Backpropagation Applied to Handwritten Zip Code Recognition;
     dilation: Yu and Koltun 2016, Multi-Scale Context Aggregation by Dilated Convolutions; groups:
-    Krizhevsky, Sutskever and Hinton 2012, ImageNet Classification, section 3.2.
+    Krizhevsky, Sutskever and Hinton 2012, ImageNet Classification, section 3.2; causal: van den
+    Oord et al. 2016, WaveNet, section 2.1.
     """
 
     filters: int
@@ -142,7 +160,7 @@ class conv(Layer):
         set_count(self, "groups", "Omit it to convolve all channels together.")
         set_size(self, "kernel_size")
         set_steps(self, "kernel_size", "strides", "dilation")
-        check_padding(self, self.padding)
+        check_padding(self, self.padding, *(["causal"] if len(self.kernel_size) == 1 else []))
         set_functions(self, "kernel_init", "bias_init")
         if self.filters % self.groups:
             raise ValueError(
@@ -175,15 +193,7 @@ class conv(Layer):
         names = ("kernel", "bias") if self.use_bias else ("kernel",)
         check_names("parameters", params, names, REBUILD)
         kernel, window = params["kernel"], self.window(x.shape[1:])
-        channels = kernel.shape[-2] * self.groups
-        if x.shape[-1] != channels:
-            raise LayerValueError(
-                f"expected input with {channels} channels in the last axis, got shape {x.shape}. "
-                f"Build the parameters with in_shape={x.shape[1:]}."
-            )
+        check_channels(x, kernel.shape[-2] * self.groups)
         check_arrays(params, kernel=self.kernel_shape(x.shape[1:]), bias=(self.filters,))
-        x = floating(x, kernel.dtype)
-        dtype = jnp.result_type(x, kernel)
-        function = loop_convolve if jax.default_backend() == "cpu" else convolve
-        y = function(x.astype(dtype), jnp.asarray(kernel, dtype), window, self.groups)
+        y = convolved(x, jnp.asarray(kernel), window, self.groups)
         return (y + along_last(params["bias"], y) if self.use_bias else y), state

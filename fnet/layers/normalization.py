@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..core.dtypes import floating
+from ..core.dtypes import at_least_float32, floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_number
@@ -17,9 +17,10 @@ from .dense import REBUILD, along_last, features
 def normalize(
     x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float, params: Tree
 ) -> jax.Array:
-    """scale (x - mean) / sqrt(variance + epsilon) + bias, with parameters along the last axis."""
-    scale, bias = along_last(params["scale"], x), along_last(params["bias"], x)
-    return (x - mean) * lax.rsqrt(variance + epsilon) * scale + bias
+    """scale (x - mean) / sqrt(variance + epsilon) + bias, with the parameters there are."""
+    y = (x - mean) * lax.rsqrt(variance + epsilon)
+    y = y * along_last(params["scale"], x) if "scale" in params else y
+    return y + along_last(params["bias"], x) if "bias" in params else y
 
 
 def check_vectors(what: str, tree: Tree, names: tuple[str, ...], fix: str, x: jax.Array) -> None:
@@ -33,14 +34,14 @@ def check_vectors(what: str, tree: Tree, names: tuple[str, ...], fix: str, x: ja
             )
 
 
-def wide(x: jax.Array) -> jax.Array:
-    """Cast to at least float32: the square of a float16 above 256 overflows."""
-    return floating(x).astype(jnp.float32) if x.dtype.itemsize < 4 else floating(x)
+def vectors(use_scale: bool, use_bias: bool) -> tuple[str, ...]:
+    """The names of the parameters."""
+    return ("scale",) * use_scale + ("bias",) * use_bias
 
 
-def scale_and_bias(in_shape: Shape) -> Tree:
+def scale_and_bias(in_shape: Shape, names: tuple[str, ...]) -> Tree:
     size = features(in_shape)
-    return {"scale": jnp.ones(size), "bias": jnp.zeros(size)}
+    return {name: jnp.ones(size) if name == "scale" else jnp.zeros(size) for name in names}
 
 
 def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
@@ -61,6 +62,7 @@ class batch_norm(Layer):
     Args:
         momentum: the decay of the running statistics, in [0, 1); larger values change slower.
         epsilon: a number added to the variance for stability, at least 0.
+        use_scale, use_bias: whether to multiply by the scale and to add the bias.
 
     Raises:
         ValueError: `momentum` is outside [0, 1) or `epsilon` is negative; (from `apply`) the
@@ -84,21 +86,23 @@ class batch_norm(Layer):
     _: KW_ONLY
     momentum: float = 0.99
     epsilon: float = 1e-3
+    use_scale: bool = True
+    use_bias: bool = True
 
     def __post_init__(self) -> None:
         set_number(self, "momentum", 0, 1, "0.99 remembers about the last hundred batches.")
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
-        params = scale_and_bias(in_shape)
+        params = scale_and_bias(in_shape, vectors(self.use_scale, self.use_bias))
         state = {"mean": jnp.zeros(in_shape[-1:]), "variance": jnp.ones(in_shape[-1:])}
         return params, state, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
+        check_vectors("parameters", params, vectors(self.use_scale, self.use_bias), REBUILD, x)
         fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
         check_vectors("running statistics", state, ("mean", "variance"), fix, x)
-        dtype, x = floating(x).dtype, wide(x)
+        dtype, x = floating(x).dtype, at_least_float32(x)
         if not training:
             mean, variance = along_last(state["mean"], x), along_last(state["variance"], x)
             return normalize(x, mean, variance, self.epsilon, params).astype(dtype), state
@@ -127,6 +131,7 @@ class layer_norm(Layer):
 
     Args:
         epsilon: a number added to the variance for stability, at least 0.
+        use_scale, use_bias: whether to multiply by the scale and to add the bias.
 
     Raises:
         ValueError: `epsilon` is negative; (from `apply`) the features do not match the parameters.
@@ -143,16 +148,18 @@ class layer_norm(Layer):
 
     _: KW_ONLY
     epsilon: float = 1e-3
+    use_scale: bool = True
+    use_bias: bool = True
 
     def __post_init__(self) -> None:
         set_number(self, "epsilon", 0, fix="The default of 1e-3 suits most data.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
-        return scale_and_bias(in_shape), {}, in_shape
+        return scale_and_bias(in_shape, vectors(self.use_scale, self.use_bias)), {}, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
-        dtype, x = floating(x).dtype, wide(x)
+        check_vectors("parameters", params, vectors(self.use_scale, self.use_bias), REBUILD, x)
+        dtype, x = floating(x).dtype, at_least_float32(x)
         return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state
 
 
@@ -168,6 +175,7 @@ class group_norm(Layer):
     Args:
         groups: the number of groups.
         epsilon: a number added to the variance for stability, at least 0.
+        use_scale, use_bias: whether to multiply by the scale and to add the bias.
 
     Raises:
         ValueError: `groups` is below 1 or `epsilon` is negative; (from `init`) `groups` does not
@@ -186,6 +194,8 @@ class group_norm(Layer):
     groups: int = 32
     _: KW_ONLY
     epsilon: float = 1e-3
+    use_scale: bool = True
+    use_bias: bool = True
 
     def __post_init__(self) -> None:
         set_count(self, "groups", "One group normalizes a whole sample.")
@@ -197,13 +207,13 @@ class group_norm(Layer):
                 f"expected channels in the last axis that `groups`={self.groups} divides, got "
                 f"samples of shape {in_shape}. Change `groups`, or the layer before."
             )
-        return scale_and_bias(in_shape), {}, in_shape
+        return scale_and_bias(in_shape, vectors(self.use_scale, self.use_bias)), {}, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        check_vectors("parameters", params, ("scale", "bias"), REBUILD, x)
+        check_vectors("parameters", params, vectors(self.use_scale, self.use_bias), REBUILD, x)
         shape, dtype = x.shape, floating(x).dtype
         grouped = self.groups, shape[-1] // self.groups
-        x = wide(x).reshape(*shape[:-1], *grouped)
+        x = at_least_float32(x).reshape(*shape[:-1], *grouped)
         params = {name: vector.reshape(grouped) for name, vector in params.items()}
         axes = (*range(1, x.ndim - 2), x.ndim - 1)  # all but the batch and the groups
         y = normalize(x, *moments(x, axes), self.epsilon, params)
@@ -216,6 +226,7 @@ class rms_norm(Layer):
 
     Args:
         epsilon: a number added to the mean square for stability, at least 0.
+        use_scale: whether to multiply by the scale.
 
     Raises:
         ValueError: `epsilon` is negative; (from `apply`) the features do not match the parameters.
@@ -233,16 +244,18 @@ class rms_norm(Layer):
 
     _: KW_ONLY
     epsilon: float = 1e-6
+    use_scale: bool = True
 
     def __post_init__(self) -> None:
         set_number(self, "epsilon", 0, fix="The default of 1e-6 suits most data.")
 
     def init(self, key: jax.Array, in_shape: Shape) -> InitResult:
-        return {"scale": jnp.ones(features(in_shape))}, {}, in_shape
+        return scale_and_bias(in_shape, vectors(self.use_scale, False)), {}, in_shape
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        check_vectors("parameters", params, ("scale",), REBUILD, x)
-        dtype, x = floating(x).dtype, wide(x)
+        check_vectors("parameters", params, vectors(self.use_scale, False), REBUILD, x)
+        dtype, x = floating(x).dtype, at_least_float32(x)
         mean_square = jnp.square(x).mean(-1, keepdims=True)
-        y = x * lax.rsqrt(mean_square + self.epsilon) * along_last(params["scale"], x)
+        y = x * lax.rsqrt(mean_square + self.epsilon)
+        y = y * along_last(params["scale"], x) if self.use_scale else y
         return y.astype(dtype), state

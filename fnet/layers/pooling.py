@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ..core.dtypes import at_least_float32
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
-from .normalization import wide
 from .windows import Size, Window, check_padding, set_size, set_steps, slide
 
 
@@ -102,7 +102,7 @@ class avg_pool(Pooling):
     """
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
-        dtype, x, window = x.dtype, wide(x), self.window(x.shape[1:])
+        dtype, x, window = x.dtype, at_least_float32(x), self.window(x.shape[1:])
         total = reduced(x, np.zeros((), x.dtype), lax.add, window)
         mean = total / entries(window, x.shape[1:-1]).astype(x.dtype)
         return (mean.astype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else mean), state
@@ -141,9 +141,29 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
 
     Source: Lin, Chen and Yan 2014, Network In Network, section 3.2.
     """
+    return x.mean(spatial_axes(x))
+
+
+def global_max_pool(x: jax.Array) -> jax.Array:
+    """Maximum over all spatial axes, from `(batch, ..., channels)` to `(batch, channels)`.
+
+    Raises:
+        ValueError: samples have no spatial axis.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.global_max_pool(jnp.array([[[1, 5], [3, 4]]]))
+        Array([[3, 5]], dtype=int32)
+
+    Source: Oquab et al. 2015, Is Object Localization for Free?, section 3.
+    """
+    return x.max(spatial_axes(x))
+
+
+def spatial_axes(x: jax.Array) -> tuple[int, ...]:
     if x.ndim < 3:
         raise LayerValueError(
             f"expected samples with spatial axes before the channels, got samples of shape "
             f"{x.shape[1:]}. Pool before you flatten."
         )
-    return x.mean(range(1, x.ndim - 1))
+    return tuple(range(1, x.ndim - 1))

@@ -73,6 +73,31 @@ def keras_towers():
     return keras.Model({"left": left, "right": right}, {"same": same, "kind": kind})
 
 
+def keras_more():
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            layers.ZeroPadding2D((1, 0)),
+            layers.DepthwiseConv2D(2, depth_multiplier=2),
+            layers.BatchNormalization(scale=False),
+            layers.PReLU(shared_axes=[1, 2]),
+            layers.Conv2DTranspose(3, 3, strides=2, padding="same"),
+            layers.UpSampling2D(2),
+            layers.SeparableConv2D(4, 2),
+            layers.LayerNormalization(center=False),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(2),
+        ]
+    )
+
+
+def keras_grouped():
+    ids = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 8)(ids)
+    x = layers.GroupQueryAttention(3, 4, 2)(x, x)
+    return keras.Model(ids, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -107,6 +132,19 @@ def torch_conv():
     )
 
 
+def torch_more():
+    return nn.Sequential(
+        nn.ZeroPad2d((0, 0, 1, 1)),
+        nn.Conv2d(3, 6, 2, groups=3),
+        nn.BatchNorm2d(6, affine=False),
+        nn.PReLU(6),
+        nn.ConvTranspose2d(6, 3, 3, stride=2),
+        nn.Upsample(scale_factor=2),
+        nn.Flatten(),
+        nn.Linear(3 * 22 * 14, 2),
+    )
+
+
 def torch_ranks():
     return nn.Sequential(
         nn.Conv3d(2, 4, (2, 1, 3), groups=2),
@@ -120,11 +158,18 @@ def torch_ranks():
 
 
 MODELS = {
-    "keras": {"dense": keras_dense, "conv": keras_conv, "attention": keras_attention},
+    "keras": {
+        "dense": keras_dense,
+        "conv": keras_conv,
+        "attention": keras_attention,
+        "more": keras_more,
+        "grouped": keras_grouped,
+    },
     "torch": {
         "dense": torch_dense,
         "conv": torch_conv,
         "attention": Attention,
+        "more": torch_more,
         "ranks": torch_ranks,
     },
 }
@@ -136,6 +181,8 @@ def inputs():
         "dense": draw.normal(size=(SIZE, 5)).astype(np.float32),
         "conv": draw.normal(size=(SIZE, 6, 5, 2)).astype(np.float32),
         "attention": draw.integers(0, 9, (SIZE, 6)).astype(np.int32),
+        "more": draw.normal(size=(SIZE, 4, 4, 3)).astype(np.float32),
+        "grouped": draw.integers(0, 9, (SIZE, 6)).astype(np.int32),
     }
 
 
@@ -163,6 +210,8 @@ def write(folder):
         model.save_weights(folder / f"{name}.weights.h5")
         model.save(folder / f"{name}.keras")
         known[f"{name}/keras"] = np.asarray(model(x))
+        if name not in MODELS["torch"]:
+            continue
         module = MODELS["torch"][name]()
         x = torch.from_numpy(channels_first(x))
         with torch.no_grad():
