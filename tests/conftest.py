@@ -8,7 +8,7 @@ import jax
 import pytest
 from reliability import page, table
 
-collect_ignore = ["data/foreign/make.py"]  # a program, which needs keras and torch
+collect_ignore_glob = ["data/*/make.py"]  # programs, which need keras and torch
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

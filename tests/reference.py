@@ -288,3 +288,46 @@ def sinusoidal_positions(time, features):
         turn = t / 10_000 ** ((i - i % 2) / features)
         waves[t, i] = np.cos(turn) if i % 2 else np.sin(turn)
     return waves
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def simple_rnn(x, kernel, recurrent_kernel, bias, h):
+    h = np.tanh(x @ kernel + h @ recurrent_kernel + bias)
+    return h, h
+
+
+def lstm(x, kernel, recurrent_kernel, bias, h, c=0.0):
+    units = len(h)
+    i, f, g, o = (
+        x @ kernel[:, own] + h @ recurrent_kernel[:, own] + bias[own]
+        for own in (slice(gate * units, (gate + 1) * units) for gate in range(4))
+    )
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    h = sigmoid(o) * np.tanh(c)
+    return h, h, c
+
+
+def gru(x, kernel, recurrent_kernel, bias, h):
+    units = len(h)
+    z, r, n = (slice(gate * units, (gate + 1) * units) for gate in range(3))
+    inside = x @ kernel + bias[0]
+    before = h @ recurrent_kernel + bias[1]
+    update, reset = sigmoid(inside[z] + before[z]), sigmoid(inside[r] + before[r])
+    h = update * h + (1 - update) * np.tanh(inside[n] + reset * before[n])
+    return h, h
+
+
+def recurrent(cell, x, params, mask=None, reverse=False):
+    """The outputs of all time steps; a step where the mask is 0 does not happen."""
+    units = len(params["recurrent_kernel"])
+    y = np.zeros((*x.shape[:2], units))
+    for b in range(len(x)):
+        carry, last = [np.zeros(units)], np.zeros(units)
+        for t in range(x.shape[1])[:: -1 if reverse else 1]:
+            if mask is None or mask[b, t]:
+                last, *carry = cell(x[b, t], **params, **dict(zip("hc", carry, strict=False)))
+            y[b, t] = last
+    return y

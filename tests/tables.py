@@ -5,6 +5,7 @@ A factory builds its layer anew, so that two of them are equal by value or not a
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +13,28 @@ import jax.numpy as jnp
 
 import fnet
 from fnet.layers import activations, initializers
+
+
+@dataclass(frozen=True)
+class Leaky(fnet.Cell):
+    """A cell of one's own: a tree as carry, a projection, and time steps of any shape."""
+
+    rate: float
+
+    def init_cell(self, key, in_shape):
+        return {"scale": jnp.ones(in_shape)}
+
+    def project(self, params, x):
+        return x * params["scale"].reshape(
+            (1,) * (x.ndim - params["scale"].ndim) + params["scale"].shape
+        )
+
+    def start(self, params, x):
+        return {"mean": jnp.zeros_like(x)}
+
+    def step(self, params, carry, x):
+        y = (1 - self.rate) * carry["mean"] + self.rate * x
+        return {"mean": y}, y
 
 
 class Row(NamedTuple):
@@ -169,6 +192,11 @@ LAYERS = [
     ),
     Row("learned_positions", lambda: fnet.learned_positions(), (3, 4)),
     Row("sinusoidal_positions", lambda: fnet.sinusoidal_positions, (3, 5)),
+    Row("simple_rnn", lambda: fnet.simple_rnn(2, use_bias=False), (2, 3)),
+    Row("lstm", lambda: fnet.lstm(2, return_sequences=True, unroll=2), (2, 3)),
+    Row("gru", lambda: fnet.gru(2), (2, 3)),
+    Row("bidirectional", lambda: fnet.bidirectional(fnet.simple_rnn(2)), (2, 3)),
+    Row("recurrent", lambda: fnet.recurrent(Leaky(0.5), return_sequences=True), (3, 2, 2)),
     Row("random_shift", lambda: fnet.random_shift(1), (3, 4, 2)),
     Row("random_noise", lambda: fnet.random_noise(0.5), (2, 3)),
     Row("scan_layers", lambda: fnet.scan_layers(deep(), 3), (4,)),

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tables import Leaky
 
 import fnet
 from fnet.files.tensor_file import CorruptFileError
@@ -26,11 +27,21 @@ FOREIGN = pathlib.Path(__file__).parent / "data" / "foreign"
 ENDINGS = (".weights.h5", ".keras", ".torch.safetensors")
 LOAD = dict(zip(ENDINGS, (fnet.load_keras, fnet.load_keras, fnet.load_torch), strict=True))
 MODULES = {
-    "embedding": "embed",
-    "residual/attention": "heads",
-    "layer_norm": "norm",
-    "rms_norm": "rms",
-    "dense": "out",
+    "attention": {
+        "embedding": "embed",
+        "residual/attention": "heads",
+        "layer_norm": "norm",
+        "rms_norm": "rms",
+        "dense": "out",
+    },
+    "recurrent": {
+        "bidirectional": "first",
+        "bidirectional_1": "second",
+        "lstm": "lstm",
+        "gru": "gru",
+        "simple_rnn": "rnn",
+        "dense": "out",
+    },
 }
 
 
@@ -40,6 +51,17 @@ def mean_over_time(x):
 
 def after(*layers):
     return fnet.sequential(*layers, fnet.softmax)
+
+
+def recurrent_net():
+    return fnet.sequential(
+        fnet.bidirectional(fnet.lstm(4, return_sequences=True)),
+        fnet.bidirectional(fnet.gru(3, return_sequences=True)),
+        fnet.remat(fnet.lstm(4, return_sequences=True, use_bias=False)),
+        fnet.gru(2, return_sequences=True),
+        fnet.simple_rnn(3),
+        fnet.dense(2),
+    )
 
 
 def keras_nets():
@@ -84,6 +106,7 @@ def keras_nets():
             mean_over_time,
             fnet.dense(3),
         ),
+        "recurrent": recurrent_net(),
     }
 
 
@@ -129,6 +152,7 @@ def torch_nets():
             fnet.dropout(0.5),
             fnet.dense(2),
         ),
+        "recurrent": recurrent_net(),
     }
 
 
@@ -137,7 +161,7 @@ def joined_axes(x):
 
 
 SHAPES = {"dense": (5,), "conv": (6, 5, 2), "attention": (6,), "ranks": (3, 2, 5, 2)}
-SHAPES |= {"more": (4, 4, 3), "grouped": (6,)}
+SHAPES |= {"more": (4, 4, 3), "grouped": (6,), "recurrent": (5, 3)}
 NETS = {"keras": keras_nets(), "torch": torch_nets()}
 CASES = [(library, name) for library, nets in NETS.items() for name in nets]
 
@@ -147,7 +171,7 @@ def library_of(ending):
 
 
 def names_of(library, name):
-    return MODULES if (library, name) == ("torch", "attention") else None
+    return MODULES.get(name) if library == "torch" else None
 
 
 def trees_of(net, in_shape, key):
@@ -190,7 +214,7 @@ def folder(tmp_path_factory):
     ("name", "ending"),
     [
         (name, ending)
-        for name in ("dense", "conv", "attention", "more", "grouped")
+        for name in ("dense", "conv", "attention", "more", "grouped", "recurrent")
         for ending in ENDINGS
         if name in NETS[library_of(ending)]
     ],
@@ -261,6 +285,30 @@ def test_torch_modules_are_named_by_position_and_kernels_turned(tmp_path, key):
         channel, *where = place
         row = np.ravel_multi_index((*where, channel), image)
         np.testing.assert_array_equal(arrays["2.1.weight"][:, column], rows[row])
+
+
+def test_torch_has_two_biases(tmp_path, key):
+    """The biases of an lstm add up, those of a gru stay apart, and its gates trade places."""
+    net = fnet.sequential(fnet.lstm(1, return_sequences=True), fnet.gru(1))
+    params, _ = trees_of(net, (3, 2), key)
+    fnet.save_torch(tmp_path / "net", net, (3, 2), params)
+    arrays, (lstm, gru) = load_file(tmp_path / "net"), map(params.get, ("lstm", "gru"))
+    np.testing.assert_array_equal(arrays["0.bias_ih_l0"], lstm["bias"])
+    np.testing.assert_array_equal(arrays["0.bias_hh_l0"], np.zeros(4))
+    for row, name in enumerate(("1.bias_ih_l0", "1.bias_hh_l0")):
+        np.testing.assert_array_equal(arrays[name], gru["bias"][row, np.array([1, 0, 2])])
+    arrays["0.bias_hh_l0"] += 1
+    save_file(arrays, tmp_path / "net")
+    loaded, _ = fnet.load_torch(tmp_path / "net", net, (3, 2))
+    np.testing.assert_allclose(loaded["lstm"]["bias"], lstm["bias"] + 1, rtol=1e-6)
+
+
+def test_cells_of_ones_own_are_in_no_file_of_another_library(tmp_path):
+    for net in (fnet.recurrent(Leaky(0.5)), fnet.bidirectional(fnet.recurrent(Leaky(0.5)))):
+        params = fnet.init(net, jax.random.key(0), (3, 2))
+        for save in (fnet.save_keras, fnet.save_torch):
+            with pytest.raises(ValueError, match=f"^{net.name}: expected a layer that files of"):
+                save(tmp_path / "a.weights.h5", net, (3, 2), params)
 
 
 def test_modules_come_in_natural_order(tmp_path, key):

@@ -28,6 +28,7 @@ from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.pooling import Pooling
 from ..layers.positions import learned_positions
 from ..layers.prelu import prelu
+from ..layers.recurrent import RecurrentLayer, bidirectional
 from ..layers.reshaping import flatten, rescale, reshape
 from ..layers.resizing import up_sample, zero_pad
 from ..layers.stochastic import dropout, random_noise
@@ -39,7 +40,8 @@ CHANNELS_FIRST = (
     *(conv, conv_transpose, depthwise_conv, separable_conv),
     *(Pooling, up_sample, zero_pad, batch_norm, group_norm, prelu),
 )
-CHANNELS_LAST = (dense, embedding, attention, learned_positions, layer_norm, rms_norm)
+RECURRENT = (RecurrentLayer, bidirectional)
+CHANNELS_LAST = (dense, embedding, attention, learned_positions, layer_norm, rms_norm, *RECURRENT)
 ELEMENTWISE = (dropout, rescale, random_noise)
 ACTIVATIONS = frozenset(f for f in vars(activations).values() if callable(f))
 Channels = Literal["first", "last", "either"]

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     """An array of the other library: our arrays, converted and concatenated along axis 0.
 
     A `#` in the name is the number of entries with the same name before it that the layer has.
+    Entries may share an array of ours, which is then the sum of what each is converted back to.
     """
 
     name: str
@@ -52,7 +53,7 @@ Form = tuple[Shape, np.dtype[Any]]
 def holders(everywhere: list[Place], table: LayerTable, library: str) -> list[Place]:
     """The layers with arrays, all of which the library must support."""
     found = [place for place in everywhere if place.leaves]
-    foreign = [place for place in found if type(place.layer) not in table]
+    foreign = [place for place in found if not covered(place, table)]
     if foreign:
         known = ", ".join(sorted(kind.__name__ for kind in table))
         raise ValueError(
@@ -60,6 +61,11 @@ def holders(everywhere: list[Place], table: LayerTable, library: str) -> list[Pl
             f"{foreign[0].layer!r}. Keep this model with fnet.save_weights."
         )
     return found
+
+
+def covered(place: Place, table: LayerTable) -> bool:
+    entries = table.get(type(place.layer), ())
+    return {leaf for entry in entries for leaf in entry.leaves} >= place.leaves.keys()
 
 
 def slots(
@@ -121,15 +127,17 @@ def natural(names: Any) -> list[str]:
 
 def read(wanted: dict[str, Slot], array_of: Callable[[str], np.ndarray]) -> tuple[Tree, Tree]:
     """The trees of parameters and state, from the checked arrays of a file."""
-    trees: dict[str, dict[str, jax.Array]] = {"params": {}, "state": {}}
+    trees: dict[str, dict[str, Any]] = {"params": {}, "state": {}}
     for name, (place, entry, _, _) in wanted.items():
         whole = array_of(name)
         parts = np.split(whole, len(entry.leaves)) if len(entry.leaves) > 1 else [whole]
         for own, part in zip(entry.leaves, parts, strict=True):
             leaf = place.leaves[own]
             array = np.ascontiguousarray(entry.turn.back(part, place, leaf.shape), leaf.dtype)
-            trees[leaf.tree]["/".join((*place.names, own))] = jnp.asarray(array)
-    return nested(trees["params"]), nested(trees["state"])
+            tree, path = trees[leaf.tree], "/".join((*place.names, own))
+            tree[path] = tree[path] + array if path in tree else array
+    params, state = (jax.tree.map(jnp.asarray, nested(tree)) for tree in trees.values())
+    return params, state
 
 
 def written(

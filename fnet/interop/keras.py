@@ -9,6 +9,7 @@ from ..core.trees import Tree
 from ..files.atomic import write
 from ..layers.attention import attention
 from ..layers.base import Layer, Shape, as_layer
+from ..layers.cells import gru, lstm, simple_rnn
 from ..layers.convolution import conv
 from ..layers.dense import dense
 from ..layers.depthwise import depthwise_conv, separable_conv
@@ -16,6 +17,7 @@ from ..layers.embedding import embedding
 from ..layers.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..layers.positions import learned_positions
 from ..layers.prelu import prelu
+from ..layers.recurrent import DIRECTIONS, bidirectional
 from ..layers.transposed_convolution import conv_transpose
 from .foreign import Entry, LayerTable, Slot, Turn, check_same, holders, read, slots, written
 from .hdf5 import opened, packed
@@ -47,6 +49,11 @@ HEADS_FIRST = Turn(  # (heads key_dim, features)
 # A layer's variables are numbered in this order; those that it does without have no number.
 KERNEL, BIAS = Entry("vars/#", ("kernel",)), Entry("vars/#", ("bias",))
 NORMALIZED = Entry("vars/#", ("scale",)), BIAS
+CELL = (
+    Entry("cell/vars/0", ("kernel",)),
+    Entry("cell/vars/1", ("recurrent_kernel",)),
+    Entry("cell/vars/2", ("bias",)),
+)
 TABLE: LayerTable = {
     dense: (KERNEL, BIAS),
     conv: (KERNEL, BIAS),
@@ -74,6 +81,14 @@ TABLE: LayerTable = {
         Entry("output_dense/vars/0", ("output/kernel",), HEADS_FIRST),
         Entry("output_dense/vars/1", ("output/bias",)),
     ),
+    simple_rnn: CELL,
+    lstm: CELL,
+    gru: CELL,
+    bidirectional: tuple(
+        Entry(f"{way}_layer/{entry.name}", (f"{way}/{entry.leaves[0]}",))
+        for way in DIRECTIONS
+        for entry in CELL
+    ),
 }
 GROUPS: dict[type[Layer], str] = {
     dense: "dense",
@@ -89,6 +104,10 @@ GROUPS: dict[type[Layer], str] = {
     group_norm: "group_normalization",
     rms_norm: "rms_normalization",
     attention: "multi_head_attention",
+    simple_rnn: "simple_rnn",
+    lstm: "lstm",
+    gru: "gru",
+    bidirectional: "bidirectional",
 }
 
 

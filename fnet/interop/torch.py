@@ -37,6 +37,7 @@ from .foreign import (
     written,
 )
 from .layer_paths import Place, check_straight, named_by, places
+from .torch_recurrent import RECURRENT
 
 
 def rows_there(kernel: Array, place: Place) -> Array:
@@ -95,6 +96,7 @@ TABLE: LayerTable = {
         Entry("out_proj.weight", ("output/kernel",), ROWS),
         Entry("out_proj.bias", ("output/bias",)),
     ),
+    **RECURRENT,
 }
 COUNTER = "num_batches_tracked"  # of batch norm, for its average over all batches
 FIX = "Write it with safetensors.torch.save_file(model.state_dict(), path), without pickle."
@@ -113,7 +115,8 @@ def load_torch(
     torch, the channels of images come first: kernels are transposed, and the rows of a dense layer
     after a flattened image are reordered. Samples with three axes or more count as images. A file
     holds no hyperparameters: `epsilon` is 1e-5 in torch and 1e-3 in `fnet.batch_norm()`, so use
-    `fnet.batch_norm(epsilon=1e-5)`. The padding of torch differs too.
+    `fnet.batch_norm(epsilon=1e-5)`. The padding of torch differs too. A recurrent layer is
+    a module of one layer with `batch_first=True`; where fnet has one bias, those of torch add up.
 
     Nothing is unpickled; shapes and dtypes are compared before an array is read. The format has no
     checksums, so damaged numbers go unnoticed.

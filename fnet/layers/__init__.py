@@ -26,6 +26,7 @@ from .activations import (
 )
 from .attention import attention as attention
 from .base import Layer as Layer, layer as layer
+from .cells import gru as gru, lstm as lstm, simple_rnn as simple_rnn
 from .combinators import parallel as parallel, residual as residual, sequential as sequential
 from .convolution import conv as conv
 from .dense import dense as dense
@@ -49,6 +50,11 @@ from .positions import (
     sinusoidal_positions as sinusoidal_positions,
 )
 from .prelu import prelu as prelu
+from .recurrent import (
+    Cell as Cell,
+    bidirectional as bidirectional,
+    recurrent as recurrent,
+)
 from .reshaping import flatten as flatten, rescale as rescale, reshape as reshape
 from .resizing import up_sample as up_sample, zero_pad as zero_pad
 from .stochastic import (

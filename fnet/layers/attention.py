@@ -155,6 +155,10 @@ class attention(Layer):
             "output": (to(x[-1]), (x[0], width)),
         }
 
+    @property
+    def takes_trees(self) -> bool:
+        return True
+
     def init(self, key: jax.Array, in_shape: Tree) -> InitResult:
         x, memory, mask = parts(in_shape)
         layers = self.projections(x, memory, self.head_size(x, memory, mask))

@@ -10,6 +10,7 @@ import jax
 
 from ..layers.base import Layer, Shapes, abstract, as_layer, init_layer, plain, shapes_of
 from ..layers.combinators import Combinator
+from ..layers.recurrent import RecurrentLayer
 from ..layers.wrappers import remat, scan_layers
 from .model import check_shape, count_params, root
 
@@ -116,6 +117,6 @@ def unrolled(value: Any) -> Any:
     twin = copy.copy(value)
     for field in fields(value):
         object.__setattr__(twin, field.name, unrolled(getattr(value, field.name)))
-    if isinstance(twin, scan_layers):
-        object.__setattr__(twin, "unroll", twin.depth)
+    if isinstance(twin, (scan_layers, RecurrentLayer)):
+        object.__setattr__(twin, "unroll", True)
     return twin

@@ -91,6 +91,20 @@ def keras_more():
     )
 
 
+def keras_recurrent():
+    return keras.Sequential(
+        [
+            keras.Input((5, 3)),
+            layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+            layers.LSTM(4, return_sequences=True, use_bias=False),
+            layers.GRU(2, return_sequences=True),
+            layers.SimpleRNN(3),
+            layers.Dense(2),
+        ]
+    )
+
+
 def keras_grouped():
     ids = keras.Input((6,), dtype="int32")
     x = layers.Embedding(9, 8)(ids)
@@ -111,6 +125,22 @@ class Attention(nn.Module):
         x = self.embed(ids)
         x = x + self.heads(x, x, x, need_weights=False)[0]
         return self.out(self.rms(self.norm(x)).mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.LSTM(3, 4, batch_first=True, bidirectional=True)
+        self.second = nn.GRU(8, 3, batch_first=True, bidirectional=True)
+        self.lstm = nn.LSTM(6, 4, batch_first=True, bias=False)
+        self.gru = nn.GRU(4, 2, batch_first=True)
+        self.rnn = nn.RNN(2, 3, batch_first=True)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, x):
+        for layer in (self.first, self.second, self.lstm, self.gru, self.rnn):
+            x, _ = layer(x)
+        return self.out(x[:, -1])
 
 
 def torch_dense():
@@ -164,6 +194,7 @@ MODELS = {
         "attention": keras_attention,
         "more": keras_more,
         "grouped": keras_grouped,
+        "recurrent": keras_recurrent,
     },
     "torch": {
         "dense": torch_dense,
@@ -171,6 +202,7 @@ MODELS = {
         "attention": Attention,
         "more": torch_more,
         "ranks": torch_ranks,
+        "recurrent": Recurrent,
     },
 }
 
@@ -183,11 +215,12 @@ def inputs():
         "attention": draw.integers(0, 9, (SIZE, 6)).astype(np.int32),
         "more": draw.normal(size=(SIZE, 4, 4, 3)).astype(np.float32),
         "grouped": draw.integers(0, 9, (SIZE, 6)).astype(np.int32),
+        "recurrent": draw.normal(size=(SIZE, 5, 3)).astype(np.float32),
     }
 
 
 def channels_first(x):
-    return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if x.ndim > 2 else x
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if x.ndim > 3 else x
 
 
 def shaken(array, draw):
