@@ -137,6 +137,7 @@ from .optimizers import (
     masked as masked,
     momentum as momentum,
     muon as muon,
+    partitioned as partitioned,
     piecewise as piecewise,
     rmsprop as rmsprop,
     sgd as sgd,

@@ -1,11 +1,11 @@
 """Optimizers, learning-rate schedules, and wrappers around optimizers."""
 
+from .adam import adam as adam, adamw as adamw
 from .masking import masked as masked
 from .muon import muon as muon
+from .partition import partitioned as partitioned
 from .rules import (
     adagrad as adagrad,
-    adam as adam,
-    adamw as adamw,
     lion as lion,
     momentum as momentum,
     rmsprop as rmsprop,

@@ -1,9 +1,10 @@
 """The optimizers by name."""
 
 from ..core.values import describe, resolve
+from .adam import adam, adamw
 from .base import Optimizer
 from .muon import muon
-from .rules import adagrad, adam, adamw, lion, momentum, rmsprop, sgd
+from .rules import adagrad, lion, momentum, rmsprop, sgd
 
 OPTIMIZERS = {
     optimizer.__name__: optimizer

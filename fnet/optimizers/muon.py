@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from ..core.trees import Tree, root
+from .adam import adam
 from .base import PerLeafOptimizer
 from .hyperparameters import Number, number, number_or_schedule, pytree, static
-from .rules import adam
 
 
 class MuonState(NamedTuple):
