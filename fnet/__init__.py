@@ -132,6 +132,7 @@ from .optimizers import (
     averaged_params as averaged_params,
     clipped as clipped,
     cosine as cosine,
+    decayed as decayed,
     exponential as exponential,
     lion as lion,
     masked as masked,

@@ -56,6 +56,7 @@ WRAPPERS = {
     "accumulated": partial(fnet.accumulated, every=3),
     "averaged": partial(fnet.averaged, decay=0.5),
     "masked": partial(fnet.masked, mask=first_layer),
+    "decayed": partial(fnet.decayed, weight_decay=0.5),
     "all": lambda o: fnet.averaged(
         fnet.accumulated(fnet.clipped(fnet.masked(o, first_layer), 0.5), 3), 0.5
     ),
@@ -65,6 +66,7 @@ OFF = {
     "clipped": partial(fnet.clipped, max_norm=1e9),
     "accumulated": partial(fnet.accumulated, every=1),
     "averaged": partial(fnet.averaged, decay=0.5),
+    "decayed": partial(fnet.decayed, weight_decay=0.0),
     "masked": partial(fnet.masked, mask=bool),  # every path is a word, so True
 }
 
@@ -233,6 +235,18 @@ def test_a_bare_array_has_a_bare_mask():
     equal(optimizer.update(grads, optimizer.init(params), params)[0], jnp.zeros(2))
 
 
+@pytest.mark.parametrize("rate", [0.1, fnet.cosine(0.1, 8)], ids=["number", "schedule"])
+def test_decayed_around_adam_is_adamw_for_kernels(rate):
+    optimizer = fnet.decayed(fnet.adam(rate), 0.5)
+    params, opt_state = compiled_run(optimizer, PARAMS, GRADIENTS)
+    plain, adam_state = compiled_run(fnet.adam(rate), PARAMS, GRADIENTS)
+    whole, _ = compiled_run(fnet.adamw(rate, weight_decay=0.5), PARAMS, GRADIENTS)
+    close(params["dense"], whole["dense"])
+    equal((params["dense_1"], opt_state), (plain["dense_1"], adam_state))
+    everything = fnet.decayed(fnet.adam(rate), 0.5, mask={"dense": True, "dense_1": True})
+    close(compiled_run(everything, PARAMS, GRADIENTS)[0], whole)
+
+
 def test_from_optax_is_what_the_transformation_does():
     params, opt_state = compiled_run(fnet.from_optax(HEAVY_BALL), PARAMS, GRADIENTS)
     own, own_state = compiled_run(fnet.momentum(0.1, beta=0.5), PARAMS, GRADIENTS)
@@ -374,6 +388,18 @@ BAD = {
     "half a name": (
         TypeError, r"got unexpected leaves: \['dens'\], missing leaves: \['dense/kernel'\]",
         lambda: fnet.masked("adam", {"dens": True, "dense_1": True}).init(PARAMS),
+    ),
+    "a decay of nothing": (
+        TypeError, r"^decayed: `mask` must choose a parameter, got none\. Name those that decay",
+        lambda: fnet.decayed("adam").init({"w": jnp.ones(2)}),
+    ),
+    "a decay without a rate": (
+        TypeError, r"^decayed: `optimizer` must have one learning rate .*, got from_optax\. Let",
+        lambda: run(fnet.decayed(fnet.from_optax(HEAVY_BALL)), PARAMS, GRADIENTS),
+    ),
+    "a decay below 0": (
+        ValueError, r"^`weight_decay` of decayed must be in \[0, inf\), got -1\.",
+        lambda: fnet.decayed("adam", -1),
     ),
     "the state of another optimizer": (
         TypeError, r"^averaged: `opt_state` must be of type AveragedState, got AdamState\.",

@@ -1,6 +1,7 @@
 """Optimizers, learning-rate schedules, and wrappers around optimizers."""
 
 from .adam import adam as adam, adamw as adamw
+from .decay import decayed as decayed
 from .masking import masked as masked
 from .muon import muon as muon
 from .partition import partitioned as partitioned

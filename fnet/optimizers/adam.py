@@ -63,7 +63,9 @@ class adam(PerLeafOptimizer):
 class adamw(adam):
     """Adam with decoupled weight decay: Adam's update minus lr weight_decay p.
 
-    Epsilon defaults to 1e-8 and differs as for `adam`; weight decay is 1e-4 (0.004 in Keras).
+    Epsilon defaults to 1e-8 and differs as for `adam`; weight decay is 1e-4 (0.004 in Keras). As in
+    the source, biases and the scales of normalizations decay too; to leave them out, write
+    `decayed(adam(learning_rate), weight_decay)`.
 
     Args:
         learning_rate: a number or a schedule.

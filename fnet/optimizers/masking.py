@@ -1,4 +1,4 @@
-"""Freezes parameters by hiding them from the optimizer."""
+"""Masks, which choose parameters by their paths, and the wrapper that freezes the others."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,9 @@ from .wrappers import Wrapper
 
 @dataclass(frozen=True)
 class Choices:
-    """A hashable mask: the path of each leaf, and whether to train it."""
+    """A hashable mask: the path of each leaf, and whether it is chosen."""
 
-    trained: tuple[tuple[str, bool], ...]
+    leaves: tuple[tuple[str, bool], ...]
 
 
 @pytree
@@ -48,11 +48,7 @@ class masked(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if callable(self.mask):
-            mask: Any = by_value(self.mask, "mask")
-        else:
-            mask = self.mask if isinstance(self.mask, Choices) else choices(self.mask)
-        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "mask", checked_mask("masked", self.mask))
 
     def init(self, params: Tree) -> Any:
         return self.optimizer.init(self.trained(params, params))
@@ -70,36 +66,44 @@ class masked(Wrapper):
     def trained(self, tree: Tree, params: Tree) -> Tree:
         """The tree with None, which has no leaves, in place of frozen parameters."""
         leaves, structure = jax.tree.flatten(tree)
-        kept = zip(leaves, self.chosen(list(by_path(params))), strict=True)
+        keeps = chosen("masked", self.mask, params)
+        kept = zip(leaves, keeps, strict=True)
         return jax.tree.unflatten(structure, [leaf if keep else None for leaf, keep in kept])
 
-    def chosen(self, names: list[str]) -> list[bool]:
-        """Whether to train the parameter at each of these paths."""
-        if not isinstance(self.mask, Choices):
-            return [bool(self.mask(name)) for name in names]
-        found = {
-            name: (path, keep)
-            for path, keep in self.mask.trained
-            for name in names
-            if not path or f"{name}/".startswith(f"{path}/")
-        }
-        unused = {path for path, _ in self.mask.trained} - {path for path, _ in found.values()}
-        missing = set(names) - set(found)
-        if unused or missing:
-            raise TypeError(
-                f"masked: `mask` must match `params`, or have a boolean for a whole layer, "
-                f"{difference(unused, missing)}. "
-                f"Make it from the parameters: jax.tree.map(lambda p: True, params)."
-            )
-        return [found[name][1] for name in names]
 
-
-def choices(mask: Tree) -> Choices:
+def checked_mask(wrapper: str, mask: Any) -> Any:
+    """The mask of this wrapper as a hashable value."""
+    if callable(mask):
+        return by_value(mask, "mask")
+    if isinstance(mask, Choices):
+        return mask
     leaves = by_path(mask)
     for path, keep in leaves.items():
         if not isinstance(keep, (bool, np.bool_)):
             raise TypeError(
-                f"`mask` of masked must be a tree of booleans or a function of a path, got "
-                f"{describe(keep)} at {path!r}. Write True for parameters to train."
+                f"`mask` of {wrapper} must be a tree of booleans or a function of a path, got "
+                f"{describe(keep)} at {path!r}. Write True for parameters to choose."
             )
     return Choices(tuple((path, bool(keep)) for path, keep in leaves.items()))
+
+
+def chosen(wrapper: str, mask: Any, params: Tree) -> list[bool]:
+    """Whether the mask of this wrapper chooses each of the parameters."""
+    names = list(by_path(params))
+    if not isinstance(mask, Choices):
+        return [bool(mask(name)) for name in names]
+    found = {
+        name: (path, keep)
+        for path, keep in mask.leaves
+        for name in names
+        if not path or f"{name}/".startswith(f"{path}/")
+    }
+    unused = {path for path, _ in mask.leaves} - {path for path, _ in found.values()}
+    missing = set(names) - set(found)
+    if unused or missing:
+        raise TypeError(
+            f"{wrapper}: `mask` must match `params`, or have a boolean for a whole layer, "
+            f"{difference(unused, missing)}. "
+            f"Make it from the parameters: jax.tree.map(lambda p: True, params)."
+        )
+    return [found[name][1] for name in names]
