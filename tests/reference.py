@@ -45,6 +45,56 @@ def adamw(p, g, *slots, learning_rate=1e-3, weight_decay=1e-4, **betas_and_epsil
     return moved - learning_rate * weight_decay * p, *slots
 
 
+def adamax(p, g, m=0.0, u=0.0, t=0, *, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    t = t + 1
+    m = beta1 * m + (1 - beta1) * g
+    u = np.maximum(beta2 * u, abs(g) + epsilon)
+    return p - learning_rate / (1 - beta1**t) * m / u, m, u, t
+
+
+def nadam(p, g, m=0.0, v=0.0, t=0, *, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    t = t + 1
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = beta1 / (1 - beta1 ** (t + 1)) * m + (1 - beta1) / (1 - beta1**t) * g
+    return p - learning_rate * m_hat / (np.sqrt(v / (1 - beta2**t)) + epsilon), m, v, t
+
+
+def amsgrad(
+    p, g, m=0.0, v=0.0, w=0.0, t=0, *, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8
+):
+    t = t + 1
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    w = np.maximum(w, v / (1 - beta2**t))
+    return p - learning_rate * m / (1 - beta1**t) / (np.sqrt(w) + epsilon), m, v, w, t
+
+
+def lamb(p, g, *slots, learning_rate=1e-3, weight_decay=0.0, epsilon=1e-6, **betas):
+    moved, *slots = adam(p, g, *slots, learning_rate=1.0, epsilon=epsilon, **betas)
+    u = p - moved + weight_decay * p
+    own, its = np.sqrt((p**2).sum()), np.sqrt((u**2).sum())
+    return p - learning_rate * (own / its if own and its else 1.0) * u, *slots
+
+
+def adafactor(p, g, r=0.0, c=0.0, t=0, **numbers):
+    defaults = {"learning_rate": 1e-3, "decay": 0.8, "threshold": 1.0}
+    defaults |= {"epsilon1": 1e-30, "epsilon2": 1e-3}
+    rate, decay, threshold, epsilon1, epsilon2 = (defaults | numbers).values()
+    t = t + 1
+    b = 1 - t**-decay
+    squared = g**2 + epsilon1
+    if p.ndim == 2:
+        r = b * r + (1 - b) * squared.mean(1)
+        c = b * c + (1 - b) * squared.mean(0)
+        v = np.outer(r, c) / r.mean()
+    else:
+        v = r = b * r + (1 - b) * squared
+    u = g / np.sqrt(v)
+    u = u / max(1.0, np.sqrt((u**2).mean()) / threshold)
+    return p - rate * max(epsilon2, np.sqrt((p**2).mean())) * u, r, c, t
+
+
 def lion(p, g, m=0.0, *, learning_rate=1e-4, beta1=0.9, beta2=0.99, weight_decay=0.0):
     c = beta1 * m + (1 - beta1) * g
     m = beta2 * m + (1 - beta2) * g

@@ -27,6 +27,7 @@ class Case(NamedTuple):
 
 ADAM = {"beta1": 0.5, "beta2": 0.75, "epsilon": 0.1}
 ADAGRAD = {"initial_accumulator_value": 0.5, "epsilon": 0.1}
+ADAFACTOR = {"decay": 0.5, "threshold": 0.5, "epsilon1": 0.1, "epsilon2": 0.5}
 LION = {"beta1": 0.5, "beta2": 0.75, "weight_decay": 0.1}
 MUON = {"beta": 0.5, "adam_share": 0.5, **ADAM}
 FALLING = fnet.cosine(0.01, 1_000)  # a sign has no smaller steps of its own
@@ -40,6 +41,21 @@ CASES = {
     "adagrad": Case(fnet.adagrad, reference.adagrad, ADAGRAD, (1.0, 0.5)),
     "adam": Case(fnet.adam, reference.adam, ADAM, (0.03, 3e-3)),
     "adamw": Case(fnet.adamw, reference.adamw, ADAM | {"weight_decay": 0.1}, (0.03, 3e-3)),
+    "adamax": Case(fnet.adamax, reference.adamax, ADAM, (0.1, 0.02)),
+    "nadam": Case(fnet.nadam, reference.nadam, ADAM, (0.03, 3e-3)),
+    "amsgrad": Case(fnet.amsgrad, reference.amsgrad, ADAM, (0.3, 0.3)),
+    "lamb": Case(
+        fnet.lamb,
+        reference.lamb,
+        ADAM | {"weight_decay": 0.1},
+        (FALLING, fnet.cosine(3e-3, 20_000)),
+    ),
+    "adafactor": Case(
+        fnet.adafactor,
+        reference.adafactor,
+        ADAFACTOR,
+        (fnet.cosine(0.02, 1_000), fnet.cosine(0.01, 20_000)),
+    ),
     "lion": Case(fnet.lion, reference.lion, LION, (FALLING, fnet.cosine(3e-3, 20_000))),
     "muon": Case(fnet.muon, reference.muon, MUON, (2.0, 0.2)),
     "muon_without_nesterov": Case(
@@ -122,6 +138,39 @@ BY_HAND = {  # optimizer, its state before, and where p = 1 is after g = 2
         fnet.adamw(0.1, beta1=0.5, beta2=0.6, epsilon=2.0, weight_decay=0.5),
         {"step": 1, "mean": 1.0, "mean_square": 1.6},
         0.9,
+    ),
+    # t = 2;  m_hat = 1.5 / (1 - 0.5^2) = 2;  u = max(0.5 * 10, 2 + 2) = 5;  1 - 0.1 * 2 / 5
+    "adamax": (
+        fnet.adamax(0.1, beta1=0.5, beta2=0.5, epsilon=2.0),
+        {"step": 1, "mean": 1.0, "largest": 10.0},
+        0.96,
+    ),
+    # t = 2;  m = 1.5, v_hat = 4 as for adam
+    # m_hat = 0.5 * 1.5 / (1 - 0.5^3) + 0.5 * 2 / (1 - 0.5^2) = 6 / 7 + 4 / 3
+    # 1 - 0.1 * m_hat / (sqrt(4) + 2)
+    "nadam": (
+        fnet.nadam(0.1, beta1=0.5, beta2=0.6, epsilon=2.0),
+        {"step": 1, "mean": 1.0, "mean_square": 1.6},
+        1 - 0.1 * (6 / 7 + 4 / 3) / 4,
+    ),
+    # m_hat = 2, v_hat = 4 as for adam;  w = max(9, 4);  1 - 0.1 * 2 / (sqrt(9) + 2)
+    "amsgrad": (
+        fnet.amsgrad(0.1, beta1=0.5, beta2=0.6, epsilon=2.0),
+        {"step": 1, "mean": 1.0, "mean_square": 1.6, "largest": 9.0},
+        0.96,
+    ),
+    # u = 2 / (sqrt(4) + 2) + 0.5 * 1 = 1 as for adam;  1 - 0.1 * |1| / |1| * 1
+    "lamb": (
+        fnet.lamb(0.1, beta1=0.5, beta2=0.6, epsilon=2.0, weight_decay=0.5),
+        {"step": 1, "mean": 1.0, "mean_square": 1.6},
+        0.9,
+    ),
+    # t = 2;  b = 1 - 2^-1 = 0.5;  r = 0.5 * 12 + 0.5 * (2^2 + 16) = 16;  u = 2 / sqrt(16)
+    # 1 - 0.1 * max(0.5, 1) * 0.5 / max(1, 0.5 / 0.25)
+    "adafactor": (
+        fnet.adafactor(0.1, decay=1.0, threshold=0.25, epsilon1=16.0, epsilon2=0.5),
+        {"step": 1, "row": 12.0},
+        0.975,
     ),
     # c = 0.5 * -4 + 0.5 * 2 = -1;  1 - 0.1 * (-1 + 0.5 * 1)
     "lion": (fnet.lion(0.1, beta1=0.5, weight_decay=0.5), {"mean": -4.0}, 1.05),
@@ -287,6 +336,15 @@ def test_pickles(case):
     optimizer = case.factory(0.05, **case.numbers)
     copied = pickle.loads(pickle.dumps(optimizer))
     assert jax.tree.flatten(copied) == jax.tree.flatten(optimizer)
+
+
+def test_a_matrix_of_adafactor_keeps_a_row_and_a_column():
+    opt_state = fnet.adafactor().init({"conv": jnp.ones((3, 4, 5)), "bias": jnp.ones(5)})
+    shapes = jax.tree.map(jnp.shape, opt_state._asdict())
+    assert shapes["row"] == {"conv": (3, 4), "bias": (5,)}
+    assert shapes["column"] == {"conv": (3, 5), "bias": (0,)}
+    with pytest.raises(TypeError, match=r"^adafactor: `row` must match `params`, got unexpected"):
+        fnet.adafactor().update(FIRST, fnet.adafactor().init(FIRST["inner"]), FIRST)
 
 
 def test_nesterov_is_part_of_the_structure():

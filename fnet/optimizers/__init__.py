@@ -1,6 +1,14 @@
 """Optimizers, learning-rate schedules, and wrappers around optimizers."""
 
-from .adam import adam as adam, adamw as adamw
+from .adafactor import adafactor as adafactor
+from .adam import (
+    adam as adam,
+    adamax as adamax,
+    adamw as adamw,
+    amsgrad as amsgrad,
+    lamb as lamb,
+    nadam as nadam,
+)
 from .decay import decayed as decayed
 from .masking import masked as masked
 from .muon import muon as muon

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from ..core.trees import Tree, root
 from .base import PerLeafOptimizer
@@ -94,3 +95,182 @@ class adamw(adam):
     ) -> tuple[jax.Array, ...]:
         moved, m, v = super().update_leaf(t, g, p, m, v)
         return moved - self.learning_rate * self.weight_decay * p, m, v
+
+
+class AdamaxState(NamedTuple):
+    step: jax.Array  # ()
+    mean: Tree  # like params
+    largest: Tree  # like params: the exponentially weighted infinity norm
+
+
+@pytree
+class adamax(PerLeafOptimizer):
+    """Adamax, m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + epsilon); at t = 1, 2, ...
+
+    p = p - lr m / (1 - beta1^t) / u. Epsilon stands where optax and torch have it; Keras adds it to
+    u (1e-7), and the source has none.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1: decay rate of the mean, in [0, 1).
+        beta2: decay rate of the norm, in [0, 1).
+        epsilon: added to the size of the gradient.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.adamax(0.1)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.9
+
+    Source: Kingma and Ba 2015, Adam, algorithm 2.
+    """
+
+    State = AdamaxState
+    learning_rate: Number = number_or_schedule(default=1e-3)
+    beta1: Number = number(default=0.9, below=1)
+    beta2: Number = number(default=0.999, below=1)
+    epsilon: Number = 1e-8
+
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, u: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        m = self.beta1 * m + (1 - self.beta1) * g
+        u = jnp.maximum(self.beta2 * u, jnp.abs(g) + self.epsilon)
+        return p - self.learning_rate * m / (1 - self.beta1**t) / u, m, u
+
+
+@pytree
+class nadam(adam):
+    """Adam with Nesterov momentum: Adam's m and v, and at update t = 1, 2, ...
+
+    m_hat = beta1 m / (1 - beta1^(t + 1)) + (1 - beta1) g / (1 - beta1^t), and
+    p = p - lr m_hat / (sqrt(v / (1 - beta2^t)) + epsilon). This is optax's; Keras and torch let
+    beta1 grow from half its value.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1, beta2, epsilon: as for `adam`.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.nadam(0.1, beta1=0.5)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)  # 1 - 0.1 (0.5 0.5 / 0.75 + 0.5 / 0.5)
+        0.8667
+
+    Source: Dozat 2016, Incorporating Nesterov Momentum into Adam, algorithm 2 with constant mu.
+    """
+
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g**2
+        ahead = self.beta1 * m / (1 - self.beta1 ** (t + 1))
+        m_hat = ahead + (1 - self.beta1) * g / (1 - self.beta1**t)
+        v_hat = v / (1 - self.beta2**t)
+        return p - self.learning_rate * m_hat / (root(v_hat) + self.epsilon), m, v
+
+
+class AmsgradState(NamedTuple):
+    step: jax.Array  # ()
+    mean: Tree  # like params
+    mean_square: Tree  # like params
+    largest: Tree  # like params: the largest corrected mean square so far
+
+
+@pytree
+class amsgrad(PerLeafOptimizer):
+    """Adam whose mean square never falls: Adam's m and v, and at update t = 1, 2, ...
+
+    w = max(w, v / (1 - beta2^t)); p = p - lr m / (1 - beta1^t) / (sqrt(w) + epsilon). As in optax,
+    w is the largest of the corrected v; Keras and torch correct the largest v.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1, beta2, epsilon: as for `adam`.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.amsgrad(0.1)
+        >>> params, grads = jnp.array(1.0), jnp.array(3.0)
+        >>> params, _ = optimizer.update(grads, optimizer.init(params), params)
+        >>> round(params.item(), 4)
+        0.9
+
+    Source: Reddi, Kale and Kumar 2018, On the Convergence of Adam and Beyond, algorithm 2.
+    """
+
+    State = AmsgradState
+    learning_rate: Number = number_or_schedule(default=1e-3)
+    beta1: Number = number(default=0.9, below=1)
+    beta2: Number = number(default=0.999, below=1)
+    epsilon: Number = 1e-8
+
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array, w: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g**2
+        w = jnp.maximum(w, v / (1 - self.beta2**t))
+        m_hat = m / (1 - self.beta1**t)
+        return p - self.learning_rate * m_hat / (root(w) + self.epsilon), m, v, w
+
+
+@pytree
+class lamb(adam):
+    """LAMB, Adam whose steps are as long as the parameters: Adam's m and v, and at t = 1, 2, ...
+
+    u = m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay p, and
+    p = p - lr |p| / |u| u, or p - lr u where |p| or |u| is 0. The norms are those of one array:
+    with `scan_layers`, that of all its layers together. The defaults are optax's.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta1, beta2, epsilon: as for `adam`.
+        weight_decay: the share of p that enters u. To leave biases out, give them an optimizer of
+            their own, see `partitioned`.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+        TypeError: (from `update`) the tree structures differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> optimizer = fnet.lamb(0.1)
+        >>> params, grads = jnp.array([3.0, 4.0]), jnp.array([1.0, 1.0])
+        >>> optimizer.update(grads, optimizer.init(params), params)[0].round(4)
+        Array([2.6464, 3.6464], dtype=float32)
+
+    Source: You et al. 2020, Large Batch Optimization for Deep Learning, algorithm 2.
+    """
+
+    epsilon: Number = 1e-6
+    weight_decay: Number = 0.0
+
+    def update_leaf(
+        self, t: jax.Array, g: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g**2
+        m_hat, v_hat = m / (1 - self.beta1**t), v / (1 - self.beta2**t)
+        u = m_hat / (root(v_hat) + self.epsilon) + self.weight_decay * p
+        own, its = root(jnp.sum(p**2)), root(jnp.sum(u**2))
+        moves = (own > 0) & (its > 0)
+        trust = jnp.where(moves, own / jnp.where(moves, its, 1), 1)
+        return p - self.learning_rate * trust * u, m, v

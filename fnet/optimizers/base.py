@@ -73,14 +73,17 @@ class PerLeafOptimizer(Optimizer):
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
         return self.State(jnp.zeros((), jnp.int32), *zeros)
 
+    def check_slots(self, params: Tree, **slots: Tree) -> None:
+        self.check_trees(params, **slots)
+
     def learning_rate_at(self, step: jax.Array) -> Number:
         return self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
 
     def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
         self.check_type(opt_state, self.State)
         step, *slots = opt_state
-        names = self.State._fields[1:]
-        self.check_trees(params, grads=grads, **dict(zip(names, slots, strict=True)))
+        self.check_trees(params, grads=grads)
+        self.check_slots(params, **dict(zip(self.State._fields[1:], slots, strict=True)))
         optimizer = replace(self, learning_rate=self.learning_rate_at(step))
 
         def one(p: jax.Array, g: jax.Array, *own: jax.Array) -> tuple[jax.Array, ...]:

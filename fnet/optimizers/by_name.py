@@ -1,14 +1,18 @@
 """The optimizers by name."""
 
 from ..core.values import describe, resolve
-from .adam import adam, adamw
+from .adafactor import adafactor
+from .adam import adam, adamax, adamw, amsgrad, lamb, nadam
 from .base import Optimizer
 from .muon import muon
 from .rules import adagrad, lion, momentum, rmsprop, sgd
 
 OPTIMIZERS = {
     optimizer.__name__: optimizer
-    for optimizer in (sgd, momentum, rmsprop, adagrad, adam, adamw, lion, muon)
+    for optimizer in (
+        *(sgd, momentum, rmsprop, adagrad, adafactor, lion, muon),
+        *(adam, adamw, adamax, nadam, amsgrad, lamb),
+    )
 }
 
 
