@@ -216,6 +216,45 @@ def warmup_cosine(step, learning_rate, warmup_steps, decay_steps, alpha=0.0):
     return np.where(step < warmup_steps, learning_rate * step / warmup_steps, fall)
 
 
+def inverse_time(step, learning_rate, decay_steps, decay_rate, staircase=False):
+    time = step // decay_steps if staircase else step / decay_steps
+    return learning_rate / (1 + decay_rate * time)
+
+
+def polynomial(step, learning_rate, decay_steps, end_learning_rate=1e-4, power=1.0):
+    left = (decay_steps - np.minimum(step, decay_steps)) / decay_steps
+    return left**power * learning_rate + (1 - left**power) * end_learning_rate
+
+
+@np.vectorize
+def cosine_restarts(step, learning_rate, first_decay_steps, t_mul=2.0, m_mul=1.0, alpha=0.0):
+    """Period after period."""
+    length, height = first_decay_steps, 1.0
+    while step >= length:
+        step, length, height = step - length, length * t_mul, height * m_mul
+    share = np.cos(np.pi / 2 * step / length) ** 2
+    return learning_rate * (alpha + (1 - alpha) * height * share)
+
+
+def one_cycle(
+    step, learning_rate, total_steps, pct_start=0.3, div_factor=25.0, final_div_factor=1e4
+):
+    first, top = learning_rate / div_factor, pct_start * total_steps
+    last = first / final_div_factor
+    rise = first + (learning_rate - first) * np.sin(np.pi / 2 * step / top) ** 2
+    left = (total_steps - np.minimum(step, total_steps)) / (total_steps - top)
+    fall = last + (learning_rate - last) * np.sin(np.pi / 2 * left) ** 2
+    return np.where(step < top, rise, fall)
+
+
+def joined(step, schedules, boundaries):
+    """Of schedules as functions of the step."""
+    number = np.searchsorted(boundaries, step, side="right")
+    starts = np.array([0, *boundaries])
+    rates = [s(step - start) for s, start in zip(schedules, starts, strict=True)]
+    return np.choose(number, np.broadcast_arrays(*rates))
+
+
 def windowed(function, x, size, strides, padding, dilation=None, beyond=0.0):
     """`function` of every window of `(batch, *spatial, channels)`; `beyond` lies around `x`."""
     spatial, dilation = x.shape[1:-1], dilation or (1,) * len(size)

@@ -32,7 +32,54 @@ PIECES = {"boundaries": (10, 50), "values": (0.1, 0.3, 0.02)}
 OTHER_PIECES = {"boundaries": (1, 99), "values": (0.5, 0.0, 1.0)}
 RISE = {"learning_rate": 0.1, "warmup_steps": 20, "decay_steps": 100, "alpha": 0.01}
 FASTER_RISE = {"learning_rate": 0.2, "warmup_steps": 1, "decay_steps": 8.5, "alpha": 0.0}
+CYCLE = {"learning_rate": 0.1, "total_steps": 100, "pct_start": 0.25, "div_factor": 5.0}
+OTHER_CYCLE = {"learning_rate": 0.3, "total_steps": 40, "pct_start": 0.7, "final_div_factor": 10.0}
+RESTARTS = {"learning_rate": 0.1, "first_decay_steps": 10, "m_mul": 0.5, "alpha": 0.2}
+SAME_RESTARTS = {"learning_rate": 0.2, "first_decay_steps": 7.5, "t_mul": 1.0}
+
+
+def warmup_and_fall(fnet_or_reference, rate, steps):
+    """Of the library its value; of the reference a function of the step."""
+    if fnet_or_reference is fnet:
+        parts = fnet.polynomial(0.0, steps, rate), rate, fnet.cosine(rate, 50)
+        return fnet.joined(parts, (steps, 2 * steps))
+    parts = (
+        partial(reference.polynomial, learning_rate=0, decay_steps=steps, end_learning_rate=rate),
+        lambda step: np.float64(rate),
+        partial(reference.cosine, learning_rate=rate, decay_steps=50),
+    )
+    return partial(reference.joined, schedules=parts, boundaries=(steps, 2 * steps))
+
+
 CASES = {
+    "inverse_time": Case(
+        fnet.inverse_time, reference.inverse_time, DECAY, FASTER_DECAY, (0.0, 0.1)
+    ),
+    "inverse_staircase": Case(
+        partial(fnet.inverse_time, **STEPWISE),
+        partial(reference.inverse_time, **STEPWISE),
+        DECAY,
+        FASTER_DECAY,
+        (0.0, 0.1),
+    ),
+    "polynomial": Case(
+        fnet.polynomial,
+        reference.polynomial,
+        {"learning_rate": 0.1, "decay_steps": 80, "power": 0.5},
+        {"learning_rate": 0.0, "decay_steps": 7.5, "end_learning_rate": 0.2},
+        (1e-4, 0.1),
+    ),
+    "cosine_restarts": Case(
+        fnet.cosine_restarts, reference.cosine_restarts, RESTARTS, SAME_RESTARTS, (0.02, 0.1)
+    ),
+    "one_cycle": Case(fnet.one_cycle, reference.one_cycle, CYCLE, OTHER_CYCLE, (2e-6, 0.1)),
+    "joined": Case(
+        partial(warmup_and_fall, fnet),
+        lambda step, **numbers: warmup_and_fall(reference, **numbers)(step),
+        {"rate": 0.1, "steps": 10},
+        {"rate": 0.3, "steps": 1},
+        (0.0, 0.1),
+    ),
     "cosine": Case(
         fnet.cosine,
         reference.cosine,
@@ -123,6 +170,11 @@ def test_pickles(case):
 COSINE = fnet.cosine(0.5, decay_steps=100, alpha=0.25)
 STAIRS = fnet.exponential(0.5, decay_steps=10, decay_rate=0.5, staircase=True)
 PIECEWISE = fnet.piecewise((10, 50), (0.5, 0.25, 0.125))
+LINE = fnet.polynomial(0.5, 100, end_learning_rate=0.25)
+RESTART = fnet.cosine_restarts(0.5, 10, m_mul=0.5)
+EQUAL_RESTART = fnet.cosine_restarts(0.5, 10, t_mul=1)
+ONE = fnet.one_cycle(0.5, 100, pct_start=0.2, div_factor=4.0, final_div_factor=2.0)
+TWO = fnet.joined((0.25, LINE), (10,))
 WARMUP = fnet.warmup_cosine(0.5, warmup_steps=10, decay_steps=110, alpha=0.25)
 
 
@@ -138,6 +190,13 @@ WARMUP = fnet.warmup_cosine(0.5, warmup_steps=10, decay_steps=110, alpha=0.25)
         *[(PIECEWISE, 9, 0.5), (PIECEWISE, 10, 0.25)],
         *[(PIECEWISE, 49, 0.25), (PIECEWISE, 50, 0.125)],
         *[(WARMUP, 0, 0.0), (WARMUP, 5, 0.25), (WARMUP, 10, 0.5)],
+        *[(fnet.inverse_time(0.5, 10, 1.0), 0, 0.5), (fnet.inverse_time(0.5, 10, 1.0), 10, 0.25)],
+        *[(LINE, 0, 0.5), (LINE, 50, 0.375), (LINE, 100, 0.25), (LINE, 10**9, 0.25)],
+        *[(RESTART, 0, 0.5), (RESTART, 10, 0.25), (RESTART, 30, 0.125), (RESTART, 70, 0.0625)],
+        *[(RESTART, 630, 0.5 / 64), (RESTART, 1270, 0.5 / 128)],
+        *[(EQUAL_RESTART, 0, 0.5), (EQUAL_RESTART, 10, 0.5), (EQUAL_RESTART, 990, 0.5)],
+        *[(ONE, 0, 0.125), (ONE, 20, 0.5), (ONE, 100, 0.0625), (ONE, 10**9, 0.0625)],
+        *[(TWO, 9, 0.25), (TWO, 10, 0.5), (TWO, 60, 0.375)],
         *[(WARMUP, 110, 0.125), (WARMUP, 111, 0.125)],
     ],
     ids=lambda value: type(value).__name__ if callable(value) else str(value),
@@ -148,6 +207,8 @@ def test_is_exact_at_its_boundaries(schedule, step, exact):
 
 def test_moves_next_to_its_boundaries():
     assert rate(COSINE, 1) < 0.5 and rate(COSINE, 99) > 0.125
+    assert rate(RESTART, 9) < 0.25 and rate(RESTART, 29) < 0.125 > rate(RESTART, 31)
+    assert rate(EQUAL_RESTART, 9) < 0.25 and rate(ONE, 19) < 0.5 > rate(ONE, 21)
     assert rate(WARMUP, 9) < 0.5 > rate(WARMUP, 11) and rate(WARMUP, 109) > 0.125
 
 
@@ -220,6 +281,31 @@ def test_can_be_built_inside_a_transformation():
             lambda: fnet.piecewise((10,), ("fast", 0.1)),
             TypeError,
             "`values[0]` of piecewise must be a number, or an array of them, got 'fast'.",
+        ),
+        (
+            lambda: fnet.joined((0.1,), (10,)),
+            ValueError,
+            "`schedules` of joined must be one longer than `boundaries`, got 1 schedules and 1 bou",
+        ),
+        (
+            lambda: fnet.joined((0.1, "fast"), (10,)),
+            TypeError,
+            "`schedules[1]` of joined must be a number, or an array of them, got 'fast'.",
+        ),
+        (
+            lambda: fnet.joined((0.1, 0.2, 0.3), (10, 5)),
+            ValueError,
+            "`boundaries` of joined must increase, got (10.0, 5.0). Sort them.",
+        ),
+        (
+            lambda: fnet.cosine_restarts(0.1, 10, t_mul=0.5),
+            ValueError,
+            "`t_mul` of cosine_restarts must be in [1, inf), got 0.5. Its default is 2.0.",
+        ),
+        (
+            lambda: fnet.one_cycle(0.1, 10, pct_start=1),
+            ValueError,
+            "`pct_start` of one_cycle must be in [0, 1), got 1. Its default is 0.3.",
         ),
         (
             lambda: fnet.warmup_cosine(0.1, 0, 10),

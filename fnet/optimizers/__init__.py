@@ -9,22 +9,28 @@ from .adam import (
     lamb as lamb,
     nadam as nadam,
 )
+from .cycles import (
+    cosine_restarts as cosine_restarts,
+    one_cycle as one_cycle,
+    warmup_cosine as warmup_cosine,
+)
 from .decay import decayed as decayed
+from .decays import (
+    cosine as cosine,
+    exponential as exponential,
+    inverse_time as inverse_time,
+    polynomial as polynomial,
+)
 from .masking import masked as masked
 from .muon import muon as muon
 from .partition import partitioned as partitioned
+from .pieces import joined as joined, piecewise as piecewise
 from .rules import (
     adagrad as adagrad,
     lion as lion,
     momentum as momentum,
     rmsprop as rmsprop,
     sgd as sgd,
-)
-from .schedules import (
-    cosine as cosine,
-    exponential as exponential,
-    piecewise as piecewise,
-    warmup_cosine as warmup_cosine,
 )
 from .wrappers import (
     accumulated as accumulated,

@@ -8,7 +8,8 @@ An optimizer is a frozen dataclass of its hyperparameters, the leaves of a pytre
 
 `opt_state` is a named tuple: `step`, the number of updates so far, and trees shaped like `params`.
 Most optimizers define `update_leaf` for one array; this module maps it over trees. A learning rate
-may be a schedule, `schedule(step) -> learning rate`.
+may be a schedule, `schedule(step) -> learning rate`: one of fnet, or any function. The step is an
+int32 array; where dtype promotion is strict, a function casts it, `step.astype(float)`.
 """
 
 import abc
