@@ -164,15 +164,59 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     return per_sample(-np.sum(y_true * log_p, axis=-1))
 
 
-def sparse_categorical_crossentropy(y_true, y_pred, *options, **keywords):
-    rows = one_hot(y_true, y_pred.shape[-1])
-    return categorical_crossentropy(rows, y_pred, *options, **keywords)
+def sparse_categorical_crossentropy(y_true, y_pred, *options, ignore_class=None, **keywords):
+    if ignore_class is None:
+        rows = one_hot(y_true, y_pred.shape[-1])
+        return categorical_crossentropy(rows, y_pred, *options, **keywords)
+    ignored = (y_true == ignore_class).ravel()
+    labels, rows = y_true.ravel(), y_pred.reshape(-1, y_pred.shape[-1])
+    costs = sparse_categorical_crossentropy(
+        np.where(ignored, 0, labels), rows, *options, **keywords
+    )
+    costs = np.where(ignored, 0, costs) * ignored.size / max(1, (~ignored).sum())
+    return per_sample(costs.reshape(y_true.shape))
 
 
 def kl_divergence(y_true, y_pred, from_logits=False):
     y_true = np.float64(y_true)
     entropy = -np.sum(y_true * np.log(np.where(y_true > 0, y_true, 1)), axis=-1)
     return categorical_crossentropy(y_true, y_pred, from_logits) - per_sample(entropy)
+
+
+def cosine_similarity(y_true, y_pred):
+    lengths = np.linalg.norm(y_true, axis=-1) * np.linalg.norm(y_pred, axis=-1)
+    return per_sample(-(y_true * y_pred).sum(-1) / lengths)
+
+
+def hinge(y_true, y_pred):
+    return per_sample(np.maximum(0, 1 - np.where(y_true > 0, 1, -1) * y_pred))
+
+
+def poisson(y_true, y_pred):
+    return per_sample(y_pred - y_true * np.log(y_pred + 1e-7))
+
+
+def log_cosh(y_true, y_pred):
+    return per_sample(np.log(np.cosh(y_pred - y_true)))
+
+
+def binary_focal_crossentropy(y_true, y_pred, from_logits=False, gamma=2.0, alpha=None):
+    p = 1 / (1 + np.exp(-y_pred)) if from_logits else y_pred
+    q, w = (p, 1 - p), (1, 1) if alpha is None else (alpha, 1 - alpha)
+    right = y_true * q[0] + (1 - y_true) * q[1]
+    weight = y_true * w[0] + (1 - y_true) * w[1]
+    cost = -y_true * np.log(q[0]) - (1 - y_true) * np.log(q[1])
+    return per_sample(weight * (1 - right) ** gamma * cost)
+
+
+def categorical_focal_crossentropy(y_true, y_pred, from_logits=False, gamma=2.0, alpha=0.25):
+    p = np.exp(log_softmax(y_pred)) if from_logits else y_pred
+    return per_sample(-(np.asarray(alpha) * (1 - p) ** gamma * y_true * np.log(p)).sum(-1))
+
+
+def dice(y_true, y_pred):
+    y_true, y_pred = (a.reshape(len(a), -1) for a in (y_true, y_pred))
+    return 1 - 2 * (y_true * y_pred).sum(1) / (y_true.sum(1) + y_pred.sum(1) + 1e-7)
 
 
 def one_hot(labels, num_classes):

@@ -16,6 +16,7 @@ from hypothesis import given, settings, strategies as st
 from jax.test_util import check_grads
 
 import fnet
+from fnet.losses.reductions import weighted
 
 
 def real(rng, shape):
@@ -46,6 +47,14 @@ def one_hot(rng, shape):
     return np.eye(shape[-1])[labels(rng, shape)]
 
 
+def padded(rng, shape):
+    return rng.integers(-1, shape[-1], shape[:-1])
+
+
+def signs(rng, shape):
+    return 2 * rng.integers(0, 2, shape) - 1
+
+
 class Case(NamedTuple):
     function: Callable[..., Any]
     oracle: Callable[..., Any]
@@ -60,6 +69,8 @@ def pair(function, oracle, y_true, y_pred, **keywords):
 BINARY = fnet.binary_crossentropy, reference.binary_crossentropy
 DENSE = fnet.categorical_crossentropy, reference.categorical_crossentropy
 SPARSE = fnet.sparse_categorical_crossentropy, reference.sparse_categorical_crossentropy
+FOCAL = fnet.binary_focal_crossentropy, reference.binary_focal_crossentropy
+DENSE_FOCAL = fnet.categorical_focal_crossentropy, reference.categorical_focal_crossentropy
 DIVERGENCE = fnet.kl_divergence, reference.kl_divergence
 LOSSES = {
     "squared": Case(fnet.mean_squared_error, reference.mean_squared_error, real, real),
@@ -79,6 +90,22 @@ LOSSES = {
     "dense, smooth, logits": pair(*DENSE, one_hot, real, label_smoothing=0.2, from_logits=True),
     "sparse, smooth": pair(*SPARSE, labels, distribution, label_smoothing=0.2),
     "sparse, smooth, logits": pair(*SPARSE, labels, real, label_smoothing=1, from_logits=True),
+    "sparse, ignored": pair(*SPARSE, labels, distribution, ignore_class=1),
+    "sparse, ignored, logits": pair(
+        *SPARSE, padded, real, ignore_class=-1, from_logits=True, label_smoothing=0.2
+    ),
+    "cosine": Case(fnet.cosine_similarity, reference.cosine_similarity, real, real),
+    "hinge": Case(fnet.hinge, reference.hinge, bits, real),
+    "hinge, signs": Case(fnet.hinge, reference.hinge, signs, real),
+    "poisson": Case(fnet.poisson, reference.poisson, tied, fraction),
+    "log-cosh": Case(fnet.log_cosh, reference.log_cosh, real, real),
+    "focal": pair(*FOCAL, bits, fraction),
+    "focal, logits": pair(*FOCAL, bits, real, from_logits=True, gamma=0.5, alpha=0.25),
+    "focal, classes": pair(*DENSE_FOCAL, one_hot, distribution),
+    "focal, classes, logits": pair(
+        *DENSE_FOCAL, distribution, real, from_logits=True, gamma=3.0, alpha=0.5
+    ),
+    "dice": Case(fnet.dice, reference.dice, bits, fraction),
     "divergence": pair(*DIVERGENCE, distribution, distribution),
     "divergence, one-hot": pair(*DIVERGENCE, one_hot, distribution),
     "divergence, logits": pair(*DIVERGENCE, distribution, real, from_logits=True),
@@ -122,6 +149,83 @@ def test_agrees_with_the_reference(case, batch, inner, classes, seed):
     np.testing.assert_allclose(
         values, case.oracle(y_true, np.float64(y_pred)), rtol=1e-5, atol=1e-6
     )
+
+
+P = np.float32([[[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]], [[0.1, 0.1, 0.8], [0.3, 0.4, 0.3]]])
+Z = np.float32([[[2, -1, 0.5], [0, 3, -2]], [[1, 1, -0.5], [-4, 0.25, 0.125]]])
+MANY = np.float32([[[0, 1, 0], [1, 0, 0]], [[1, 1, 0], [0, 0, 1]]])
+ONE = np.float32([[[0, 1, 0], [1, 0, 0]], [[0, 0, 1], [0, 1, 0]]])
+NUMBERS = np.array([[1, -1], [2, 0]])
+STEP_WEIGHTS = np.float32([[1, 0.5], [0, 2]])
+BALANCED = partial(fnet.binary_focal_crossentropy, from_logits=True, gamma=1.5, alpha=0.3)
+UNEQUAL = partial(
+    fnet.categorical_focal_crossentropy, from_logits=True, gamma=1.0, alpha=(0.2, 0.3, 0.5)
+)
+KERAS = {  # a loss, its arguments, and what keras.losses 3.15 gives for each sample
+    "cosine": (fnet.cosine_similarity, Z, P, [0.001171, 0.309278]),
+    "hinge": (fnet.hinge, MANY, Z, [1.916667, 0.4375]),
+    "hinge, signs": (fnet.hinge, 2 * MANY - 1, Z, [1.916667, 0.4375]),
+    "poisson": (fnet.poisson, MANY, P, [0.508304, 1.301524]),
+    "log-cosh": (fnet.log_cosh, MANY, Z, [1.139705, 0.633385]),
+    "focal": (fnet.binary_focal_crossentropy, MANY, P, [0.042732, 0.910668]),
+    "focal, balanced": (BALANCED, MANY, Z, [0.645508, 0.067974]),
+    "focal, classes": (fnet.categorical_focal_crossentropy, ONE, P, [0.025673, 0.042349]),
+    "focal, weights": (UNEQUAL, ONE, Z, [0.758283, 0.562443]),
+    "dice": (fnet.dice, MANY, P, [0.4, 0.8]),
+}
+
+
+@pytest.mark.parametrize(("loss", "y_true", "y_pred", "desired"), KERAS.values(), ids=KERAS)
+def test_equals_keras(loss, y_true, y_pred, desired):
+    np.testing.assert_allclose(jax.jit(loss)(y_true, y_pred), desired, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("y_pred", "from_logits", "desired"), [(P, False, 0.7067545), (Z, True, 3.4767919)]
+)
+def test_an_ignored_class_gives_the_mean_of_keras(y_pred, from_logits, desired):
+    loss = partial(fnet.sparse_categorical_crossentropy, from_logits=from_logits, ignore_class=-1)
+    np.testing.assert_allclose(jax.jit(loss)(NUMBERS, y_pred).mean(), desired, rtol=1e-5)
+    np.testing.assert_array_equal(jax.jit(loss)(np.full((2, 2), -1), y_pred), 0)
+
+
+MASKED = partial(fnet.sparse_categorical_crossentropy, ignore_class=-1)
+LOGITS_OF_CLASSES = partial(fnet.sparse_categorical_crossentropy, from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_true", "y_pred", "desired"),  # from keras.losses 3.15
+    [
+        (fnet.mean_squared_error, MANY, Z, 4.0755210),
+        (LOGITS_OF_CLASSES, abs(NUMBERS), Z, 3.2622747),
+        (fnet.binary_crossentropy, MANY, P, 0.4798752),
+        (fnet.cosine_similarity, Z, P, 0.2230854),
+        (MASKED, NUMBERS, P, 1.0336977),
+    ],
+)
+def test_weights_of_steps_give_the_mean_of_keras(loss, y_true, y_pred, desired):
+    values = jax.jit(partial(weighted, loss))(y_true, y_pred, STEP_WEIGHTS)
+    chex.assert_shape(values, (2,))
+    np.testing.assert_allclose(values.mean(), desired, rtol=1e-5)
+
+
+def test_weights_of_samples_multiply_the_loss():
+    desired = fnet.mean_squared_error(MANY, Z) * np.float32([2, 3])
+    values = weighted(fnet.mean_squared_error, MANY, Z, np.float32([2, 3]))
+    np.testing.assert_allclose(values, desired, rtol=1e-6)
+
+
+def test_log_cosh_keeps_small_errors_and_bounds_large_ones():
+    costs, slopes = jax.vmap(jax.value_and_grad(lambda e: fnet.log_cosh(jnp.zeros(1), e[None])[0]))(
+        np.float32([0, 1e-4, -1e-4, 100, -1e30])
+    )
+    np.testing.assert_allclose(costs, [0, 5e-9, 5e-9, 99.306853, 1e30], rtol=1e-4)
+    np.testing.assert_allclose(slopes, [0, 1e-4, -1e-4, 1, -1], rtol=1e-4)
+
+
+def test_a_vector_of_zeros_has_no_direction():
+    slope = jax.grad(lambda p: fnet.cosine_similarity(jnp.ones((1, 3)), p).sum())(jnp.zeros((1, 3)))
+    chex.assert_tree_all_finite(slope)
 
 
 @every_case
@@ -422,6 +526,17 @@ ERRORS = [
         for k in (0, -1, 2.5)
     ],
     (
+        lambda: weighted(fnet.mean_squared_error, ROWS, ROWS, jnp.ones((4, 2))),
+        ValueError,
+        "`weights` must be one a sample, (4,), or one a step, the first axes of `y_true`, (4, 3); "
+        "got (4, 2).",
+    ),
+    (
+        lambda: fnet.categorical_focal_crossentropy(ROWS, ROWS, alpha=(0.5, 0.5)),
+        ValueError,
+        "categorical_focal_crossentropy: `alpha` must be a number or one for each of the 3 classes",
+    ),
+    (
         lambda: fnet.one_hot(jnp.array([0.0]), 3),
         TypeError,
         "`labels` must be integers, got dtype float32. Convert them: labels.astype('int32').",
@@ -477,8 +592,10 @@ ERRORS = [
     (
         lambda: fnet.train_step(fnet.supervised(NET, "mse")),
         ValueError,
-        "`loss` must be a function or one of 'binary_crossentropy', 'categorical_crossentropy', "
-        "'huber', 'kl_divergence', 'mean_absolute_error', 'mean_squared_error', "
+        "`loss` must be a function or one of 'binary_crossentropy', "
+        "'binary_focal_crossentropy', 'categorical_crossentropy', "
+        "'categorical_focal_crossentropy', 'cosine_similarity', 'dice', 'hinge', 'huber', "
+        "'kl_divergence', 'log_cosh', 'mean_absolute_error', 'mean_squared_error', 'poisson', "
         "'sparse_categorical_crossentropy', got 'mse'. Check the spelling",
     ),
     (

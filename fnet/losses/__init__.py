@@ -1,5 +1,16 @@
 """Losses and metrics, with one value per sample."""
 
+from .distances import (
+    cosine_similarity as cosine_similarity,
+    hinge as hinge,
+    log_cosh as log_cosh,
+    poisson as poisson,
+)
+from .imbalanced import (
+    binary_focal_crossentropy as binary_focal_crossentropy,
+    categorical_focal_crossentropy as categorical_focal_crossentropy,
+    dice as dice,
+)
 from .labels import one_hot as one_hot, to_categorical as to_categorical
 from .losses import (
     binary_crossentropy as binary_crossentropy,

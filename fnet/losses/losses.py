@@ -8,14 +8,11 @@ Probabilities are clipped to at least 1e-7, so a confident mistake costs 16.1 in
 import jax
 import jax.numpy as jnp
 
+from .distances import cosine_similarity, hinge, log_cosh, poisson
+from .imbalanced import binary_focal_crossentropy, categorical_focal_crossentropy, dice
 from .labels import class_numbers, matched
-
-EPSILON = 1e-7  # as in Keras; fnet.train uses logits and so never needs it, see objective.py
-
-
-def per_sample(values: jax.Array) -> jax.Array:
-    """Average over every axis but the batch."""
-    return values.mean(range(1, values.ndim))
+from .probabilities import EPSILON, log_probs, log_yes_and_no
+from .reductions import per_sample
 
 
 def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
@@ -115,11 +112,7 @@ def binary_crossentropy(
     y_true = matched(y_true, y_pred)
     if label_smoothing:
         y_true = (1 - label_smoothing) * y_true + label_smoothing / 2
-    if from_logits:
-        log_yes, log_no = jax.nn.log_sigmoid(y_pred), jax.nn.log_sigmoid(-y_pred)
-    else:
-        log_yes = jnp.log(jnp.maximum(y_pred, EPSILON))
-        log_no = jnp.log(jnp.maximum(1 - y_pred, EPSILON))
+    log_yes, log_no = log_yes_and_no(y_pred, from_logits)
     return per_sample(-(y_true * log_yes + (1 - y_true) * log_no))
 
 
@@ -163,7 +156,11 @@ def categorical_crossentropy(
 
 
 def sparse_categorical_crossentropy(
-    y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
+    y_true: jax.Array,
+    y_pred: jax.Array,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    ignore_class: int | None = None,
 ) -> jax.Array:
     """Crossentropy with integer labels, -log p_(y_true).
 
@@ -172,6 +169,9 @@ def sparse_categorical_crossentropy(
         y_pred: probabilities or logits, `(batch, ..., classes)`.
         from_logits: whether `y_pred` are logits.
         label_smoothing: as for `categorical_crossentropy`.
+        ignore_class: a label, also outside of [0, classes), that costs nothing, such as that of
+            padding. The other labels of the batch then cost more by as much as there are fewer of
+            them, so that the mean over the batch is that over the labels that count, as in Keras.
 
     Returns:
         `(batch,)`, in nats.
@@ -207,8 +207,12 @@ def sparse_categorical_crossentropy(
     # label out of range cannot select another class.
     chosen = y_true[..., None].astype(int) == class_numbers(y_pred)
     log_p = log_probs(y_pred, from_logits)
-    costs = jnp.where(chosen, -log_p, 0).sum(-1)
-    return per_sample(smoothed(costs, log_p, label_smoothing))
+    costs = smoothed(jnp.where(chosen, -log_p, 0).sum(-1), log_p, label_smoothing)
+    if ignore_class is None:
+        return per_sample(costs)
+    counts = y_true.astype(int) != ignore_class
+    share = counts.mean(dtype=costs.dtype)
+    return per_sample(jnp.where(counts, costs, 0) / jnp.where(share > 0, share, 1))
 
 
 def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False) -> jax.Array:
@@ -237,10 +241,6 @@ def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = Fals
     return per_sample((y_true * (log_y - log_probs(y_pred, from_logits))).sum(-1))
 
 
-def log_probs(y_pred: jax.Array, from_logits: bool) -> jax.Array:
-    return jax.nn.log_softmax(y_pred) if from_logits else jnp.log(jnp.maximum(y_pred, EPSILON))
-
-
 def smoothed(costs: jax.Array, log_p: jax.Array, label_smoothing: float) -> jax.Array:
     """Mix (1 - s) of the label costs with s of the mean cost over all classes."""
     if not label_smoothing:
@@ -266,5 +266,12 @@ LOSSES = {
         categorical_crossentropy,
         sparse_categorical_crossentropy,
         kl_divergence,
+        cosine_similarity,
+        hinge,
+        poisson,
+        log_cosh,
+        binary_focal_crossentropy,
+        categorical_focal_crossentropy,
+        dice,
     )
 }

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .labels import check_labels, class_numbers, matched
-from .losses import LOSSES, mean_absolute_error, mean_squared_error, per_sample
+from .losses import LOSSES, mean_absolute_error, mean_squared_error
 from .precision_recall import auc, f1, precision, recall
+from .reductions import per_sample
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:

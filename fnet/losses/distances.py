@@ -1,0 +1,116 @@
+"""Losses of two arrays of one shape, beside the squared and the absolute error."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .labels import matched
+from .probabilities import EPSILON
+from .reductions import per_sample
+
+
+def cosine_similarity(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """The negative cosine of the angle between vectors, -sum_j y_j p_j / (|y| |p|).
+
+    It is -1 for vectors of one direction and 1 for opposite ones, as the loss of Keras.
+
+    Args:
+        y_true, y_pred: arrays of the same shape, `(batch, ..., entries)`; norms below 1e-7 count as
+            1e-7.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.cosine_similarity(jnp.array([[3.0, 4.0]]), jnp.array([[4.0, 3.0]])).round(4)
+        Array([-0.96], dtype=float32)
+
+    Source: Salton, Wong and Yang 1975, A Vector Space Model for Automatic Indexing, section 1.
+    """
+    y, p = unit(matched(y_true, y_pred)), unit(y_pred)
+    return per_sample(-jnp.sum(y * p, axis=-1, keepdims=True))
+
+
+def unit(x: jax.Array) -> jax.Array:
+    square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    return x * lax.rsqrt(jnp.maximum(square, EPSILON**2))
+
+
+def hinge(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Hinge loss, mean_j max(1 - y_j p_j, 0).
+
+    Args:
+        y_true: labels -1 or 1, or 0 or 1 (0 stands for -1, as in Keras), `(batch, ...)`.
+        y_pred: scores of the same shape.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.hinge(jnp.array([[1, -1]]), jnp.array([[0.5, 0.0]]))
+        Array([0.75], dtype=float32)
+
+    Source: Cortes and Vapnik 1995, Support-Vector Networks, section 3.
+    """
+    y = matched(y_true, y_pred)
+    return per_sample(jnp.maximum(1 - jnp.where(y == 0, -1, y) * y_pred, 0))
+
+
+def poisson(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Poisson loss, mean_j (p_j - y_j log(p_j + 1e-7)): the negative log likelihood of counts.
+
+    The term log y_j! is left out, as in Keras.
+
+    Args:
+        y_true: counts, or means of counts, `(batch, ...)`.
+        y_pred: predicted means of the same shape, at least 0.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.poisson(jnp.array([[2]]), jnp.array([[1.0]])).round(4)
+        Array([1.], dtype=float32)
+
+    Source: Nelder and Wedderburn 1972, Generalized Linear Models, section 3.
+    """
+    return per_sample(y_pred - matched(y_true, y_pred) * jnp.log(y_pred + EPSILON))
+
+
+def log_cosh(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
+    """Log-cosh of e = y_pred - y_true, mean_j log(cosh(e_j)): first e^2 / 2, then |e| - log 2.
+
+    Args:
+        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp, fnet
+        >>> fnet.log_cosh(jnp.zeros((2, 1)), jnp.array([[1.0], [10.0]])).round(4)
+        Array([0.4338, 9.3069], dtype=float32)
+
+    Source: Green 1990, Bayesian Reconstructions from Emission Tomography Data, section III.
+    """
+    e = y_pred - matched(y_true, y_pred)
+    near = jnp.abs(e) < 1
+    # cosh(e) - 1 = 2 sinh(e / 2)^2 keeps the digits of small errors, and overflows for large ones.
+    small = jnp.log1p(2 * jnp.sinh(jnp.where(near, e, 0) / 2) ** 2)
+    size = jnp.abs(jnp.where(near, 1, e))
+    return per_sample(jnp.where(near, small, size + jnp.log1p(jnp.exp(-2 * size)) - jnp.log(2)))
