@@ -131,6 +131,7 @@ from .models import (
     summary as summary,
 )
 from .optimizers import (
+    Objective as Objective,
     accumulated as accumulated,
     adafactor as adafactor,
     adagrad as adagrad,

@@ -254,6 +254,57 @@ def test_from_optax_is_what_the_transformation_does():
     assert opt_state.step == 12
 
 
+def polyak_init(params):
+    return ()
+
+
+def polyak_update(grads, state, params=None, *, value, value_fn):
+    step = value / sum(jnp.sum(g**2) for g in jax.tree.leaves(grads))
+    lower = value_fn(jax.tree.map(lambda p, g: p - step * g, params, grads)) < value
+    return jax.tree.map(lambda g: jnp.where(lower, -step * g, 0), grads), state
+
+
+POLYAK = Transformation(polyak_init, polyak_update)
+
+
+def test_from_optax_gives_the_loss_to_a_transformation_that_asks():
+    net, optimizer = fnet.dense(1, use_bias=False), fnet.from_optax(POLYAK)
+    x = np.linspace(1, 2, 8, dtype=np.float32).reshape(8, 1)
+    state = fnet.train_state(net, optimizer, jax.random.key(0), (1,))
+    step = jax.jit(fnet.train_step(fnet.supervised(net, "mean_squared_error")))
+    before = state.params["kernel"]
+    state, _ = step(state, (x, 3 * x))
+    # The loss is c (w - 3)^2, of which the step of Polyak halves the distance.
+    close(state.params["kernel"], (before + 3) / 2, 1e-5)
+
+
+LINE_SEARCHES = {
+    "clipped": lambda o: fnet.clipped(o, 1e9),
+    "accumulated": lambda o: fnet.accumulated(o, 1),
+    "averaged": lambda o: fnet.averaged(o, 0.5),
+    "masked": lambda o: fnet.masked(o, first_layer),
+    "partitioned": lambda o: fnet.partitioned({"dense": o, "dense_1": None}),
+}
+
+
+@pytest.mark.parametrize("wrap", LINE_SEARCHES.values(), ids=LINE_SEARCHES)
+def test_wrappers_pass_the_loss_on(wrap):
+    """Frozen parameters are part of the loss, but not of what the transformation moves."""
+
+    def loss(params):
+        return (params["dense"]["kernel"].mean() - params["dense_1"]["bias"].mean()) ** 2
+
+    @jax.jit
+    def update(optimizer, params):
+        value, grads = jax.value_and_grad(loss)(params)
+        objective = fnet.Objective(value, loss)
+        return optimizer.update(grads, optimizer.init(params), params, objective)[0]
+
+    params = update(wrap(fnet.from_optax(POLYAK)), PARAMS)
+    # A quadratic that can become 0: half of the distance is left, and a quarter of the loss.
+    np.testing.assert_allclose(loss(params), loss(PARAMS) / 4, rtol=1e-5)
+
+
 def test_from_optax_trains_and_its_rate_is_not_known():
     optimizer = fnet.averaged(fnet.from_optax(HEAVY_BALL), 0.5)
     state, history = fnet.train(
@@ -373,6 +424,10 @@ BAD = {
     "an optimizer of its own": (
         TypeError, r"^`transformation` of from_optax .* Use optimizers of fnet directly\.",
         lambda: fnet.from_optax(fnet.adam()),
+    ),
+    "no loss for one that asks": (
+        TypeError, r"^from_optax: the transformation needs 'value', 'value_fn', got no `objective`",
+        lambda: run(fnet.from_optax(POLYAK), PARAMS, GRADIENTS),
     ),
     "no boolean": (
         TypeError, r"^`mask` of masked must be a tree of booleans or a function of a path, got 1 "

@@ -9,6 +9,7 @@ from .adam import (
     lamb as lamb,
     nadam as nadam,
 )
+from .base import Objective as Objective
 from .cycles import (
     cosine_restarts as cosine_restarts,
     one_cycle as one_cycle,

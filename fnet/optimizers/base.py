@@ -2,9 +2,12 @@
 
 An optimizer is a frozen dataclass of its hyperparameters, the leaves of a pytree, with
 
-    init(params)                        -> opt_state
-    update(grads, opt_state, params)    -> params, opt_state
-    learning_rate_at(step)              -> the learning rate of the update after `step` updates
+    init(params)                                   -> opt_state
+    update(grads, opt_state, params, objective)    -> params, opt_state
+    learning_rate_at(step)                         -> the rate of the update after `step` updates
+
+`objective` is the loss of the step, for the few optimizers that search along a line; it may be
+left out for all others, which ignore it.
 
 `opt_state` is a named tuple: `step`, the number of updates so far, and trees shaped like `params`.
 Most optimizers define `update_leaf` for one array; this module maps it over trees. A learning rate
@@ -13,8 +16,9 @@ int32 array; where dtype promotion is strict, a function casts it, `step.astype(
 """
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +26,35 @@ import jax.numpy as jnp
 from ..core.dtypes import at_least_float32
 from ..core.trees import Tree
 from .hyperparameters import Hyperparameters, Number
+
+
+class Objective(NamedTuple):
+    """The loss of one step: its value at the parameters, and itself as a function of them.
+
+    `train_step` passes it to `update`; a loop of your own need not, unless the optimizer is a
+    `from_optax` that asks for it.
+
+    Attributes:
+        value: the mean loss at the parameters, `()`.
+        function: `function(params) -> ()`, the loss of the same batch.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, fnet
+        >>> def loss(params):
+        ...     return jnp.sum(params**2)
+        >>> params, optimizer = jnp.array([1.0, 2.0]), fnet.sgd(0.25)
+        >>> value, grads = jax.value_and_grad(loss)(params)
+        >>> objective = fnet.Objective(value, loss)
+        >>> optimizer.update(grads, optimizer.init(params), params, objective)[0]
+        Array([0.5, 1. ], dtype=float32)
+    """
+
+    value: jax.Array
+    function: Callable[[Tree], jax.Array]
+
+    def within(self, whole: Callable[[Tree], Tree]) -> "Objective":
+        """As a function of some of the parameters, from which `whole` makes all."""
+        return Objective(self.value, lambda own: self.function(whole(own)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +66,9 @@ class Optimizer(Hyperparameters, abc.ABC):
         """The initial state."""
 
     @abc.abstractmethod
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         """The parameters and the state after one step."""
 
     @abc.abstractmethod
@@ -80,7 +115,9 @@ class PerLeafOptimizer(Optimizer):
     def learning_rate_at(self, step: jax.Array) -> Number:
         return self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         self.check_type(opt_state, self.State)
         step, *slots = opt_state
         self.check_trees(params, grads=grads)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ..core.dtypes import at_least_float32
 from ..core.trees import Tree
+from .base import Objective
 from .hyperparameters import Number, pytree, static
 from .masking import checked_mask, chosen
 from .wrappers import Wrapper
@@ -60,7 +61,9 @@ class decayed(Wrapper):
         self.decays(params)
         return self.optimizer.init(params)
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         rate = self.learning_rate_at(opt_state.step)
         if isinstance(rate, float) and math.isnan(rate):
             name = type(self.optimizer).__name__
@@ -68,7 +71,7 @@ class decayed(Wrapper):
                 f"decayed: `optimizer` must have one learning rate that is known, got {name}. Let "
                 f"the transformation decay the weights, or wrap each optimizer within."
             )
-        moved, opt_state = self.optimizer.update(grads, opt_state, params)
+        moved, opt_state = self.optimizer.update(grads, opt_state, params, objective)
 
         def shrunk(new: jax.Array, old: jax.Array, decays: bool) -> jax.Array:
             if not decays:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.trees import Tree, by_path
 from ..core.values import by_value, describe
-from .base import difference
+from .base import Objective, difference
 from .hyperparameters import pytree, static
 from .wrappers import Wrapper
 
@@ -53,15 +53,23 @@ class masked(Wrapper):
     def init(self, params: Tree) -> Any:
         return self.optimizer.init(self.trained(params, params))
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         self.check_trees(params, grads=grads)
+
+        def whole(own: Tree) -> Tree:
+            return jax.tree.map(
+                lambda new, old: old if new is None else new, own, params, is_leaf=is_none
+            )
+
         moved, opt_state = self.optimizer.update(
-            self.trained(grads, params), opt_state, self.trained(params, params)
+            self.trained(grads, params),
+            opt_state,
+            self.trained(params, params),
+            objective and objective.within(whole),
         )
-        params = jax.tree.map(
-            lambda new, old: old if new is None else new, moved, params, is_leaf=lambda a: a is None
-        )
-        return params, opt_state
+        return whole(moved), opt_state
 
     def trained(self, tree: Tree, params: Tree) -> Tree:
         """The tree with None, which has no leaves, in place of frozen parameters."""
@@ -69,6 +77,10 @@ class masked(Wrapper):
         keeps = chosen("masked", self.mask, params)
         kept = zip(leaves, keeps, strict=True)
         return jax.tree.unflatten(structure, [leaf if keep else None for leaf, keep in kept])
+
+
+def is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
 def checked_mask(wrapper: str, mask: Any) -> Any:

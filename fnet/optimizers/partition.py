@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from ..core.trees import Tree, by_path
 from ..core.values import by_value, describe
-from .base import Optimizer
+from .base import Objective, Optimizer
 from .by_name import as_optimizer
 from .hyperparameters import Number, pytree, static
 
@@ -73,7 +74,9 @@ class partitioned(Optimizer):
         rates = [optimizer.learning_rate_at(step) for optimizer in self.trained.values()]
         return rates[0] if len(rates) == 1 else jnp.nan
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         self.check_type(opt_state, PartitionedState)
         self.check_trees(params, grads=grads)
         if opt_state.inner.keys() != self.trained.keys():
@@ -83,14 +86,16 @@ class partitioned(Optimizer):
                 f"Make it with optimizer.init(params)."
             )
         names, inner = self.parts(params), {}
-        leaves, structure = jax.tree.flatten(params)
+        moved = params
         for part, optimizer in self.trained.items():
-            own = only(part, names, grads), opt_state.inner[part], only(part, names, params)
-            moved, inner[part] = optimizer.update(*own)
-            places = [i for i, name in enumerate(names) if name == part]
-            for i, leaf in zip(places, jax.tree.leaves(moved), strict=True):
-                leaves[i] = leaf
-        return jax.tree.unflatten(structure, leaves), PartitionedState(opt_state.step + 1, inner)
+            own, inner[part] = optimizer.update(
+                only(part, names, grads),
+                opt_state.inner[part],
+                only(part, names, params),
+                objective and objective.within(partial(replaced, params, part, names)),
+            )
+            moved = replaced(moved, part, names, own)
+        return moved, PartitionedState(opt_state.step + 1, inner)
 
     def parts(self, params: Tree) -> list[str]:
         """The part of each parameter."""
@@ -120,6 +125,14 @@ def only(part: str, names: list[str], tree: Tree) -> Tree:
     """The tree with None, which has no leaves, in place of the other parts."""
     leaves, structure = jax.tree.flatten(tree)
     kept = [leaf if name == part else None for leaf, name in zip(leaves, names, strict=True)]
+    return jax.tree.unflatten(structure, kept)
+
+
+def replaced(tree: Tree, part: str, names: list[str], own: Tree) -> Tree:
+    """The tree with other leaves in this part."""
+    leaves, structure = jax.tree.flatten(tree)
+    new = iter(jax.tree.leaves(own))
+    kept = [next(new) if name == part else leaf for leaf, name in zip(leaves, names, strict=True)]
     return jax.tree.unflatten(structure, kept)
 
 

@@ -15,7 +15,7 @@ from ..core.checks import check_count
 from ..core.dtypes import at_least_float32
 from ..core.trees import Tree, global_norm
 from ..core.values import describe
-from .base import Optimizer
+from .base import Objective, Optimizer
 from .by_name import as_optimizer
 from .hyperparameters import Number, number, pytree, static
 
@@ -72,7 +72,9 @@ class clipped(Wrapper):
 
     max_norm: Number = 1.0
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         norm = global_norm(grads)
         longest = jnp.asarray(self.max_norm, norm.dtype)
         too_long = norm > longest
@@ -82,7 +84,8 @@ class clipped(Wrapper):
             wide = at_least_float32(g)
             return (wide * scale.astype(wide.dtype)).astype(g.dtype)
 
-        return self.optimizer.update(jax.tree.map(scaled, grads), opt_state, params)
+        clipped_grads = jax.tree.map(scaled, grads)
+        return self.optimizer.update(clipped_grads, opt_state, params, objective)
 
 
 @pytree
@@ -123,7 +126,9 @@ class accumulated(Wrapper):
     def learning_rate_at(self, step: jax.Array) -> Number:
         return self.optimizer.learning_rate_at(step // self.every)
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         self.check_type(opt_state, AccumulatedState)
         step, sums, inner = opt_state
         self.check_trees(params, grads=grads, gradients=sums)
@@ -131,7 +136,7 @@ class accumulated(Wrapper):
 
         def move(params: Tree, sums: Tree, inner: Any) -> tuple[Tree, Tree, Any]:
             means = jax.tree.map(lambda s, g: (s / self.every).astype(g.dtype), sums, grads)
-            params, inner = self.optimizer.update(means, inner, params)
+            params, inner = self.optimizer.update(means, inner, params, objective)
             return params, jax.tree.map(jnp.zeros_like, sums), inner
 
         def wait(params: Tree, sums: Tree, inner: Any) -> tuple[Tree, Tree, Any]:
@@ -176,11 +181,13 @@ class averaged(Wrapper):
         start = jax.tree.map(at_least_float32, params)
         return AveragedState(jnp.zeros((), jnp.int32), start, self.optimizer.init(params))
 
-    def update(self, grads: Tree, opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    def update(
+        self, grads: Tree, opt_state: Any, params: Tree, objective: Objective | None = None
+    ) -> tuple[Tree, Any]:
         self.check_type(opt_state, AveragedState)
         step, average, inner = opt_state
         self.check_trees(params, average=average)
-        params, inner = self.optimizer.update(grads, inner, params)
+        params, inner = self.optimizer.update(grads, inner, params, objective)
 
         def moved(a: jax.Array, p: jax.Array) -> jax.Array:
             decay = jnp.asarray(self.decay, a.dtype)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..losses.statistics import finished, mean_over_samples
+from ..optimizers.base import Objective
 from .program import Program
 from .recording import STEP_METRICS
 from .state import TrainState
@@ -61,8 +62,9 @@ def step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState,
         values, model_state = program.task.loss(params, state.model_state, batch, key)
         return values["loss"].mean(), (values, model_state)
 
-    grads, (values, model_state) = jax.grad(mean_loss, has_aux=True)(state.params)
-    params, opt_state = state.optimizer.update(grads, state.opt_state, state.params)
+    (loss, (values, model_state)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    objective = Objective(loss, lambda params: mean_loss(params)[0])
+    params, opt_state = state.optimizer.update(grads, state.opt_state, state.params, objective)
     changed = {"params": params, "model_state": model_state, "opt_state": opt_state}
     new = replace(state, **devices.shard_state(changed), step=state.step + 1)
     logs = mean_over_samples(values)
