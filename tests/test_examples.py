@@ -258,6 +258,7 @@ def test_the_defaults_that_users_of_keras_are_told():
     assert fnet.adam().epsilon == fnet.adamw().epsilon == 1e-8
     assert fnet.adamw().weight_decay == 1e-4
     assert (fnet.lion().learning_rate, fnet.lion().weight_decay) == (1e-4, 0)
+    assert (fnet.adamax().epsilon, fnet.lamb().epsilon) == (1e-8, 1e-6)
     muon = fnet.muon()
     assert (muon.learning_rate, muon.beta2, muon.adam_share) == (0.02, 0.95, 0.015)
     assert fnet.averaged("adam").decay == 0.999

@@ -189,6 +189,37 @@ def test_an_ignored_class_gives_the_mean_of_keras(y_pred, from_logits, desired):
     np.testing.assert_array_equal(jax.jit(loss)(np.full((2, 2), -1), y_pred), 0)
 
 
+def test_an_ignored_class_may_be_no_class_of_the_model():
+    net = fnet.sequential(fnet.dense(3), fnet.softmax)
+    state = fnet.train_state(net, "sgd", jax.random.key(0), (2,))
+    loss = partial(fnet.sparse_categorical_crossentropy, ignore_class=-1)
+    x, y = real(np.random.default_rng(0), (4, 2)), np.array([-1, 0, 2, -1])
+    task = fnet.supervised(net, loss)
+    desired = fnet.sparse_categorical_crossentropy(y[1:3], fnet.predict(net, state, x)[1:3])
+    cost = fnet.evaluate(task, state, (x, y))["loss"]
+    np.testing.assert_allclose(cost, desired.mean(), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^`y` must hold labels in \[0, 3\), got 0 to 7\."):
+        fnet.evaluate(task, state, (x, np.array([-1, 0, 7, -1])))
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "y"),
+    [
+        (fnet.sigmoid, "binary_focal_crossentropy", [[1.0, 0, 1]]),
+        (fnet.softmax, "categorical_focal_crossentropy", [[0.0, 1, 0]]),
+    ],
+)
+def test_focal_crossentropies_are_exact_behind_their_activation(last, loss, y):
+    """A confident mistake keeps its gradient."""
+    net = fnet.sequential(fnet.dense(3), last)
+    state = fnet.train_state(net, fnet.sgd(1.0), jax.random.key(0), (3,))
+    params = {"dense": {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}}
+    state = dataclasses.replace(state, params=params)
+    step = jax.jit(fnet.train_step(fnet.supervised(net, loss)))
+    new, logs = step(state, (np.float32([[-200, -200, 200]]), np.float32(y)))
+    assert logs["loss"] > 60 and abs(new.params["dense"]["bias"]).max() > 0.2
+
+
 MASKED = partial(fnet.sparse_categorical_crossentropy, ignore_class=-1)
 LOGITS_OF_CLASSES = partial(fnet.sparse_categorical_crossentropy, from_logits=True)
 

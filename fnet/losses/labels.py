@@ -53,11 +53,16 @@ def class_numbers(y_pred: jax.Array) -> jax.Array:
     return jnp.arange(y_pred.shape[-1]).reshape((1,) * (y_pred.ndim - 1) + (-1,))
 
 
-def check_labels(argument: str, labels: jax.Array, num_classes: int) -> None:
+def check_labels(
+    argument: str, labels: jax.Array, num_classes: int, ignored: int | None = None
+) -> None:
     """Raise if labels are outside [0, num_classes), which JAX does not check; skip tracers."""
-    if isinstance(labels, jax.core.Tracer) or labels.size == 0:
+    if isinstance(labels, jax.core.Tracer):
         return
     known = np.asarray(labels)
+    known = known if ignored is None else known[known != ignored]
+    if known.size == 0:
+        return
     low, high = int(known.min()), int(known.max())
     if low < 0 or high >= num_classes:
         raise ValueError(

@@ -14,6 +14,7 @@ from ..core.trees import Tree
 from ..layers.activations import sigmoid, softmax
 from ..layers.base import Function, Key, Layer, Output
 from ..layers.wrappers import Wrapped, map_layers
+from ..losses.imbalanced import binary_focal_crossentropy, categorical_focal_crossentropy
 from ..losses.losses import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -22,12 +23,18 @@ from ..losses.losses import (
 )
 from .precision import cast_floats
 
-OF_CLASSES = categorical_crossentropy, sparse_categorical_crossentropy, kl_divergence
+OF_CLASSES = (
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+    categorical_focal_crossentropy,
+    kl_divergence,
+)
+OF_TWO = binary_crossentropy, binary_focal_crossentropy
 EXACT: dict[Any, tuple[Any, ...]] = {
     softmax: OF_CLASSES,
     jax.nn.softmax: OF_CLASSES,
-    sigmoid: (binary_crossentropy,),
-    jax.nn.sigmoid: (binary_crossentropy,),
+    sigmoid: OF_TWO,
+    jax.nn.sigmoid: OF_TWO,
 }
 
 

@@ -279,7 +279,9 @@ class Supervised(Task):
         ):
             if any(map(takes_labels, head.functions)):
                 if labels.ndim == output.ndim - 1:
-                    check_labels(head.named("y"), labels, output.shape[-1])
+                    _, keywords = without_keywords(head.function)
+                    ignored = keywords.get("ignore_class")
+                    check_labels(head.named("y"), labels, output.shape[-1], ignored)
 
     def map_layers(self, wrap: Callable[[Layer], Layer]) -> "Supervised":
         return replace(self, net=map_layers(self.net, wrap))
