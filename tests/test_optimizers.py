@@ -1,6 +1,7 @@
 """The optimizers: one step by hand, 100 steps against float64, and what holds for all of them."""
 
 import copy
+import dataclasses
 import pickle
 import re
 from collections.abc import Callable
@@ -345,6 +346,18 @@ def test_a_matrix_of_adafactor_keeps_a_row_and_a_column():
     assert shapes["column"] == {"conv": (3, 5), "bias": (0,)}
     with pytest.raises(TypeError, match=r"^adafactor: `row` must match `params`, got unexpected"):
         fnet.adafactor().update(FIRST, fnet.adafactor().init(FIRST["inner"]), FIRST)
+
+
+def test_a_state_of_adafactor_is_saved(tmp_path):
+    net = fnet.sequential(fnet.dense(3), fnet.batch_norm())
+    first, second = (
+        fnet.train_state(net, "adafactor", jax.random.key(seed), (2,)) for seed in (0, 1)
+    )
+    opt_state = jax.tree.map(lambda leaf: leaf + 1, first.opt_state)
+    first = dataclasses.replace(first, opt_state=opt_state)
+    fnet.save(tmp_path / "run.safetensors", first)
+    loaded = fnet.load(tmp_path / "run.safetensors", like=second)
+    chex.assert_trees_all_equal(loaded.opt_state, opt_state)
 
 
 def test_nesterov_is_part_of_the_structure():

@@ -54,7 +54,8 @@ class piecewise(Hyperparameters):
 class joined(Hyperparameters):
     """Schedules one after another, rate(t) = schedules[i](t - boundaries[i - 1]).
 
-    Schedule i begins at step boundaries[i - 1], and counts its steps from there.
+    Schedule i begins at step boundaries[i - 1], and counts its steps from there. A plain function
+    among them gets that count as a float.
 
     Args:
         schedules: n + 1 schedules, or numbers for a constant rate.
