@@ -198,6 +198,9 @@ def test_an_ignored_class_may_be_no_class_of_the_model():
     desired = fnet.sparse_categorical_crossentropy(y[1:3], fnet.predict(net, state, x)[1:3])
     cost = fnet.evaluate(task, state, (x, y))["loss"]
     np.testing.assert_allclose(cost, desired.mean(), rtol=1e-5)
+    ragged = fnet.evaluate(task, state, (x[:3], y[:3]), batch_size=2)["loss"]
+    first, second = desired  # of the batches (-1, 0) and (2,), by their samples
+    np.testing.assert_allclose(ragged, (2 * first + second) / 3, rtol=1e-5)
     with pytest.raises(ValueError, match=r"^`y` must hold labels in \[0, 3\), got 0 to 7\."):
         fnet.evaluate(task, state, (x, np.array([-1, 0, 7, -1])))
 

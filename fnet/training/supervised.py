@@ -174,7 +174,11 @@ class Supervised(Task):
     heads: tuple[Head, ...]
     compute_dtype: Any = None
 
-    independent = True
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        # An ignored class is left out of the number of labels in the batch.
+        functions = (without_keywords(head.function) for head in self.heads)
+        return not any("ignore_class" in keywords for _, keywords in functions)
 
     @property
     def names(self) -> tuple[str, ...]:
