@@ -4,11 +4,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import fnet
-
-optax = pytest.importorskip("optax")
 
 NET = fnet.sequential(fnet.dense(4), jnp.tanh, fnet.dense(1))
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(24, 1)
