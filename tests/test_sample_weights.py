@@ -116,7 +116,7 @@ BAD = {
         r"\(50, 4, 4\) and `weights` of shape \(49,\)", weights(WEIGHTS[1:]),
     ),
     "a column": (
-        ValueError, r"^`weights` of `data` must be a number .*, got shape \(50, 1\)",
+        ValueError, r"^`weights` must be one a sample, \(50,\), or one a step, .* got \(50, 1\)",
         weights(WEIGHTS[:, None]),
     ),
     "words": (
@@ -171,3 +171,15 @@ def test_bad_input(case):
     error, message, call = BAD[case]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_weights_of_steps_weight_each_step_of_a_sequence():
+    """The masked mean of a loss a letter: as many steps as there are, not as have a weight."""
+    y, logits = np.arange(12).reshape(4, 3) % 5, np.random.default_rng(0).normal(size=(4, 3, 5))
+    weights = (np.arange(12).reshape(4, 3) % 3 > 0).astype(np.float32)
+    net = fnet.sequential(fnet.dense(5), fnet.softmax)
+    params = {"dense": {"kernel": jnp.eye(5), "bias": jnp.zeros(5)}}
+    data = logits.astype(np.float32), y.astype(np.int32), weights
+    evaluated = fnet.evaluate(fnet.supervised(net, LOSS), params, data)
+    costs = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0]
+    assert evaluated["loss"] == pytest.approx((costs * weights).mean(), rel=1e-5)

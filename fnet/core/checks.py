@@ -45,9 +45,9 @@ def leaf_of(argument: str, data: Any, path: str) -> str:
 
 
 def check_weights(what: str, weights: Any, samples: int) -> Any:
-    """Validate one weight per sample and return the weights as floats."""
+    """Validate a weight for each sample, or for each of its steps; return them as floats."""
     weights = weights if hasattr(weights, "shape") else np.asarray(weights)
-    if np.shape(weights) != (samples,) or not jnp.issubdtype(weights.dtype, jnp.number):
+    if np.shape(weights)[:1] != (samples,) or not jnp.issubdtype(weights.dtype, jnp.number):
         raise ValueError(
             f"{what} must be a number for each of {samples}, shape ({samples},), got shape "
             f"{np.shape(weights)} and dtype {weights.dtype}. 1 is the weight of a plain sample."

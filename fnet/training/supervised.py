@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from ..layers.wrappers import map_layers
 from ..losses.labels import check_labels
 from ..losses.losses import LOSSES, sparse_categorical_crossentropy
 from ..losses.metrics import METRICS, accuracy, top_k_accuracy
+from ..losses.reductions import weighted
 from ..losses.statistics import Statistic
 from ..models.model import apply, forward
 from .logits import EXACT, Logits, LogitsFinder
@@ -41,9 +42,9 @@ def supervised(
     """The task of predicting `y` from `x` with a model: minimise the mean of loss(y, net(x)).
 
     It is Keras's `compile` as a value. A batch is `(x, y)`, or `(x, y, weights)` with a weight for
-    each sample: the loss is then the sum of weight times loss over the number of samples, as in
-    Keras; metrics are not weighted. A crossentropy behind a last softmax or sigmoid is computed
-    from the logits, exactly.
+    each sample, `(batch,)`, or for each step of each sample, `(batch, time)`: the loss is then the
+    sum of weight times loss over their number, as in Keras; metrics are not weighted. A
+    crossentropy behind a last softmax or sigmoid is computed from the logits, exactly.
 
     For a model with several outputs, such as a `graph` that returns a dict, `loss` and `metrics`
     are trees of the same form, and so is `y`. The loss is then the weighted sum of theirs, and the
@@ -145,24 +146,34 @@ class Head:
     def named(self, name: str) -> str:
         return f"{self.name}_{name}" if self.name else name
 
-    def values(self, y_true: jax.Array, y_pred: jax.Array, logits: Logits | None) -> Values:
-        """Loss and metrics, as floats to be summed."""
+    def values(
+        self, y_true: Any, y_pred: Any, logits: Logits | None, weights: jax.Array | None
+    ) -> Values:
+        """Loss and metrics, as floats to be summed; only the loss is weighted."""
         plain, keywords = without_keywords(self.function)
+        loss, output = self.function, y_pred
         if logits and plain in EXACT[logits.activation] and not keywords.get("from_logits"):
-            loss = plain(y_true, logits.array, **keywords | {"from_logits": True})
-            y_pred = logits.activation(logits.array)
-        else:
-            loss = self.function(y_true, y_pred)
-        values = {"loss": loss}
-        values |= {name_of(metric): metric(y_true, y_pred) for metric in self.metrics}
-        size = num_samples(y_pred)
-        for name, value in values.items():
-            if not isinstance(value, Statistic) and value.shape != (size,):
-                raise ValueError(
-                    f"`{name}` must give one value a sample, shape ({size},), got {value.shape}. "
-                    f"Average over the other axes, not over the batch."
-                )
-        return {name: jax.tree.map(as_float, value) for name, value in values.items()}
+            loss = partial(plain, **keywords | {"from_logits": True})
+            output, y_pred = logits.array, logits.activation(logits.array)
+        loss = partial(one_a_sample, "loss", loss)
+        metrics = {name_of(metric): metric for metric in self.metrics}
+        values = {name: one_a_sample(name, metrics[name], y_true, y_pred) for name in metrics}
+        if weights is None:
+            return {"loss": loss(y_true, output)} | values
+        if weights.ndim == 1:
+            return {"loss": loss(y_true, output) * weights} | values
+        return {"loss": weighted(loss, y_true, output, weights)} | values
+
+
+def one_a_sample(name: str, function: Loss, y_true: Any, y_pred: Any) -> Any:
+    """The values of a loss or metric, as floats to be summed."""
+    value, size = function(y_true, y_pred), num_samples(y_pred)
+    if not isinstance(value, Statistic) and value.shape != (size,):
+        raise ValueError(
+            f"`{name}` must give one value a sample, shape ({size},), got {value.shape}. "
+            f"Average over the other axes, not over the batch."
+        )
+    return jax.tree.map(as_float, value)
 
 
 @dataclass(frozen=True)
@@ -221,10 +232,8 @@ class Supervised(Task):
             logits = finder.logits(y_pred)
             if self.compute_dtype is not None:
                 y_pred, logits = cast_floats(y_pred, float), logits and logits.cast(float)
-            values = head.values(y, y_pred, logits)
+            values = head.values(y, y_pred, logits, weight)
             loss = values.pop("loss")
-            if weight is not None and weight.shape == loss.shape:  # others are refused after this
-                loss = loss * weight
             terms.append(loss if head.weight == 1 else head.weight * loss)
             losses |= {head.named("loss"): loss}
             metrics |= {head.named(name): value for name, value in values.items()}
