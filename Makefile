@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+HURRY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+	--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1
 
 .PHONY: mnist examples distributed test soak lint bench
 
@@ -21,7 +23,7 @@ distributed: .venv/plot.installed  ## the main job on one process, then on two t
 	done; wait
 
 test: .venv/test.installed  ## the tests and every example in the docstrings, compiled in a hurry
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist worksteal \
+	XLA_FLAGS="$(HURRY)" $(BIN)/python -m pytest -n 2 --dist worksteal \
 		-m "not soak and not bits" $(ARGS)
 
 soak: .venv/test.installed  ## the long tests, and those of equal bits, compiled as for users; writes docs/reliability.md
