@@ -1,17 +1,28 @@
-"""Strict rules for every test, a key whose seed is printed where a test fails, and figures."""
+"""Strict rules for every test, and a key whose seed is printed where a test fails."""
 
 import gc
-import pathlib
+import os
+import shutil
+import tempfile
 import zlib
 
 import jax
 import pytest
-from reliability import page, table
+from reliability import figures, pytest_addoption, pytest_terminal_summary  # noqa: F401
 
 collect_ignore_glob = ["data/*/make.py"]  # programs, which need keras and torch
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# What one process of a run compiles, the others load: the workers of pytest, and what tests start.
+# The `compilations` fixture lists what is loaded too.
+OWN_PROGRAMS = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    OWN_PROGRAMS = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fnet-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 gc.set_threshold(100_000, 50, 50)  # tracing makes much garbage: collecting it took a tenth of all
 
@@ -43,25 +54,6 @@ def compilations():
     listening.pop()
 
 
-@pytest.fixture
-def figures(record_property):
-    """`figures(what, outcome)`: a row of the table at the end of `make soak`."""
-    return lambda what, outcome: record_property("figure", (what, outcome))
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--reliability", type=pathlib.Path, help="where to write the figures")
-
-
-def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
-    passed = sorted(terminalreporter.getreports("passed"), key=lambda report: report.nodeid)
-    rows = [
-        value for report in passed for name, value in report.user_properties if name == "figure"
-    ]
-    if rows:
-        terminalreporter.section("reliability")
-        terminalreporter.write_line(table(rows))
-    path = config.getoption("reliability", None)
-    if path and rows and exitstatus == pytest.ExitCode.OK:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(page(rows))
+def pytest_unconfigure() -> None:
+    if OWN_PROGRAMS:
+        shutil.rmtree(OWN_PROGRAMS, ignore_errors=True)
