@@ -28,8 +28,8 @@ NET = fnet.sequential(
 )
 DATA, VALIDATION = images(75), images(20, seed=1)  # 5 steps an epoch, the last one of 11
 RUN = {"epochs": 10, "batch_size": 16}
-MESHES = {(1,): ("data",), (2,): ("data",), (4,): ("data",), (8,): ("data",),
-          (4, 2): ("data", "model")}  # fmt: skip
+# One of a single device changes no bit: test_devices.py.
+MESHES = {(1,): ("data",), (4,): ("data",), (8,): ("data",), (4, 2): ("data", "model")}
 
 
 def mesh_of(*shape: int) -> jax.sharding.Mesh:
@@ -61,7 +61,7 @@ def test_there_are_eight_devices():
     assert jax.device_count() == 8
 
 
-@pytest.mark.parametrize("shape", MESHES)
+@pytest.mark.parametrize("shape", [shape for shape in MESHES if shape != (1,)])
 def test_fifty_steps_are_those_of_one_device(shape, alone, compilations):
     """With dropout, batch norm, adam, and a last batch that no number of devices divides."""
     ours = fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh_of(*shape), **RUN)
@@ -114,16 +114,16 @@ def test_shardings_that_do_not_divide():
         fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=other, **RUN)
 
 
-def test_a_run_saved_on_four_devices_goes_on_on_others(tmp_path):
-    data, folder = tuple(array[:64] for array in DATA), fnet.Checkpoints(tmp_path)
-    for shape, epochs in {(4,): 2, (1,): 4, (8,): 6}.items():
+def test_a_run_saved_on_four_devices_goes_on_on_others(tmp_path, alone):
+    folder = fnet.Checkpoints(tmp_path)
+    for shape, epochs in {(4,): 2, (1,): 4, (8,): 10}.items():
         mesh = mesh_of(*shape)
         state, history = fnet.fit(
-            task(NET, metrics=()), begun(), data, callbacks=[folder], resume="auto", mesh=mesh,
+            task(NET, metrics=()), begun(), DATA, callbacks=[folder], resume="auto", mesh=mesh,
             progress=False, **RUN | {"epochs": epochs},
         )  # fmt: skip
         assert state.params["dense"]["kernel"].devices() == set(mesh.devices.flat)
-    close((state, history), fnet.train(task(NET, metrics=()), begun(), data, **RUN | {"epochs": 6}))
+    close((state, history), alone)
     close(folder.latest(begun()), state)  # in the form of a state on one device
 
 
