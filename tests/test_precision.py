@@ -113,19 +113,16 @@ def test_every_layer_computes_in_it(row):
     net = row.factory()
     if not is_shape(fnet.output_shape(net, row.in_shape)):
         net = fnet.sequential(net, joined)
-    params, model_state = fnet.init(net, jax.random.key(0), row.in_shape), {}
-    model_state = fnet.init_state(net, row.in_shape)
-    state = dataclasses.replace(
-        fnet.train_state(net, "sgd", jax.random.key(0), row.in_shape), model_state=model_state
-    )
 
     def mean(y, p):
         return p.astype(float).reshape(len(p), -1).mean(1)
 
-    step = fnet.train_step(fnet.supervised(net, mean))
-    x = map_shapes(lambda shape: jnp.ones((2, *shape)), row.in_shape)
+    state = jax.eval_shape(lambda: fnet.train_state(net, "sgd", jax.random.key(0), row.in_shape))
+    step = fnet.train_step(fnet.supervised(net, mean, compute_dtype="bfloat16"))
+    dtype = jnp.int32 if row.ids else jnp.float32
+    x = map_shapes(lambda shape: jax.ShapeDtypeStruct((2, *shape), dtype), row.in_shape)
     after, logs = jax.eval_shape(step, state, (x, jnp.ones(2)))
-    chex.assert_trees_all_equal_shapes_and_dtypes(bits(after.params), bits(params))
+    chex.assert_trees_all_equal_shapes_and_dtypes(bits(after.params), bits(state.params))
     assert logs["loss"].dtype == jnp.float32
 
 
