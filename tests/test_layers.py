@@ -51,7 +51,7 @@ def shapes_named(name):
 
 
 def built(row, rng, batch=3):
-    """A layer of the table with random parameters, state and batch, of NumPy: nothing is compiled."""
+    """A layer of the table with random parameters, state and batch, all of NumPy."""
     real, whole = jnp.result_type(float), jnp.result_type(int)
     params, state = jax.tree.map(
         lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(real), shapes_of(row)

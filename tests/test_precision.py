@@ -1,6 +1,5 @@
 """Mixed precision: passes in few bits; parameters, losses and updates in many."""
 
-import dataclasses
 import re
 
 import chex
