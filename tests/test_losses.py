@@ -445,7 +445,7 @@ def test_top_k_of_equals_takes_the_lowest_first():
 
 
 def test_top_k_is_a_value_with_the_name_of_its_k():
-    assert fnet.top_k_accuracy(3) == fnet.top_k_accuracy(3) != fnet.top_k_accuracy(5)
+    assert fnet.top_k_accuracy(3) == fnet.top_k_accuracy(np.int64(3)) != fnet.top_k_accuracy(5)
     assert fnet.top_k_accuracy(3).__name__ == "top_3_accuracy"
 
 

@@ -73,8 +73,14 @@ def check_batch_size(batch_size: int | None, samples: int) -> int:
     return samples if batch_size is None else min(check_count("batch_size", batch_size), samples)
 
 
+def is_integer(value: Any, least: int | None = None) -> bool:
+    """Whether `value` is an integer, which a boolean is not, and at least `least`."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and (least is None or bool(value >= least))
+
+
 def check_count(argument: str, count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+    if not is_integer(count, 1):
         raise ValueError(
             f"`{argument}` must be an integer of at least 1, got {count!r}. Count from one."
         )

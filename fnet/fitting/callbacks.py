@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..core.checks import is_integer
 from ..core.trees import in_form
 from ..core.values import describe
 from ..losses.monitor import Mode, Monitor
@@ -28,7 +29,7 @@ class Patient:
     """What waits for a monitored value to improve. Each run starts anew, a resumed one goes on."""
 
     def __init__(self, monitor: str, patience: int, mode: Mode, min_delta: float):
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
+        if not is_integer(patience, 0):
             raise ValueError(
                 f"`patience` must be an integer of at least 0, got {patience!r}. "
                 f"0 and 1 both act at the first epoch that is not better than the best."

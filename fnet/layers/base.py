@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..core.checks import is_integer
 from ..core.errors import OF_JAX, LayerError, LayerTypeError, LayerValueError
 from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
@@ -292,7 +293,7 @@ def check_names(what: str, tree: Tree, names: tuple[str, ...], fix: str) -> None
 def set_count(layer: Layer, name: str, fix: str = "") -> None:
     """Validate a hyperparameter as an integer of at least 1, and store it as an int."""
     value = getattr(layer, name)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_integer(value, 1):
         raise ValueError(
             f"`{name}` of {layer.name} must be an integer of at least 1, got {describe(value)}. "
             f"{fix}"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ..core.checks import is_integer
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
@@ -49,9 +49,7 @@ class prelu(Layer):
 
     def __post_init__(self) -> None:
         axes = self.shared_axes
-        if not isinstance(axes, (tuple, list)) or not all(
-            isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in axes
-        ):
+        if not isinstance(axes, (tuple, list)) or not all(is_integer(n, 1) for n in axes):
             raise ValueError(
                 f"`shared_axes` of prelu must be a tuple of integers of at least 1, got {axes!r}. "
                 f"Axis 0 is the batch: (1, 2) shares alpha over the height and width of images."

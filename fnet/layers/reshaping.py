@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import jax
-import numpy as np
 
+from ..core.checks import is_integer
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
@@ -44,9 +44,7 @@ class reshape(Layer):
 
     def __post_init__(self) -> None:
         shape = self.shape
-        if not isinstance(shape, (tuple, list)) or not all(
-            isinstance(n, (int, np.integer)) and (n >= 0 or n == -1) for n in shape
-        ):
+        if not isinstance(shape, (tuple, list)) or not all(is_integer(n, -1) for n in shape):
             raise ValueError(
                 f"`shape` of reshape must be a tuple of integers, one of which may be -1, got "
                 f"{shape!r}. Leave the batch axis out: reshape((28, 28, 1))."

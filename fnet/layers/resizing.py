@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ..core.checks import is_integer
 from ..core.dtypes import at_least_float32, floating
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
@@ -120,7 +120,7 @@ class zero_pad(Layer):
 
 def counts(entry: object) -> int | tuple[int, int] | None:
     """An integer of at least 0 or a pair of them as such; None for anything else."""
-    if isinstance(entry, (int, np.integer)) and not isinstance(entry, bool) and entry >= 0:
+    if is_integer(entry, 0):
         return int(entry)
     if isinstance(entry, (tuple, list)) and len(entry) == 2:
         before, after = map(counts, entry)

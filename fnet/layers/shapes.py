@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from ..core.checks import is_integer
 from ..core.trees import Tree
 
 Shape = tuple[int, ...]
@@ -33,10 +34,7 @@ class TypedShape(tuple[int, ...]):
 
 def is_shape(value: Any) -> bool:
     """Whether this is the shape of one array, a leaf in a tree of shapes; `()` is one too."""
-    integers = (int, np.integer)
-    return isinstance(value, tuple) and all(
-        isinstance(n, integers) and not isinstance(n, bool) for n in value
-    )
+    return isinstance(value, tuple) and all(map(is_integer, value))
 
 
 def map_shapes(function: Callable[..., Any], in_shape: Shapes, *rest: Shapes) -> Any:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from jax import lax
 
+from ..core.checks import is_integer
 from ..core.errors import LayerValueError
 from .base import Layer, Shape
 
@@ -54,9 +54,7 @@ def set_steps(layer: Layer, size_name: str, *names: str) -> None:
 
 
 def all_counts(values: Sequence[Any]) -> bool:
-    return all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in values
-    )
+    return all(is_integer(n, 1) for n in values)
 
 
 def check_padding(layer: Layer, padding: Any, *more: str) -> None:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.checks import is_integer
 from .labels import check_labels, class_numbers, matched
 from .losses import LOSSES, mean_absolute_error, mean_squared_error
 from .precision_recall import auc, f1, precision, recall
@@ -63,11 +64,12 @@ class top_k_accuracy:
     k: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or self.k < 1:
+        if not is_integer(self.k, 1):
             raise ValueError(
                 f"`k` of top_k_accuracy must be an integer of at least 1, got {self.k!r}. "
                 f"Write top_k_accuracy(5) for the best five."
             )
+        object.__setattr__(self, "k", int(self.k))
 
     @property
     def __name__(self) -> str:
