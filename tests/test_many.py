@@ -211,7 +211,7 @@ def test_members_of_different_numbers_are_named(ensemble):
         fnet.train_many(task(), states, DATA, **RUN)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 12, 16, 36, 37, 41, 100, 101])
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 16, 37, 101])
 def test_the_rematerialised_scan_is_the_scan(length):
     def step(carry, x):
         carry = jnp.sin(carry * x) + x
@@ -224,7 +224,11 @@ def test_the_rematerialised_scan_is_the_scan(length):
     got, expected = (jax.value_and_grad(lambda c, s=s: last(s, c), has_aux=True)(0.3)
                      for s in (scan, jax.lax.scan))  # fmt: skip
     chex.assert_trees_all_close(got, expected, rtol=1e-6)
-    assert segment_size(length) + length // segment_size(length) <= 6 * length**0.5
+
+
+def test_segments_are_about_the_root_of_the_length():
+    for length in range(1, 2_000):
+        assert segment_size(length) + length // segment_size(length) <= 6 * length**0.5
 
 
 def test_a_loop_of_static_bounds_is_the_loop_of_traced_ones():
@@ -236,11 +240,9 @@ def test_a_loop_of_static_bounds_is_the_loop_of_traced_ones():
         assert loop(*bounds, step, 1) == traced
 
 
+# Each rule has its derivatives compared in test_optimizers.py: here are those of a run.
 OPTIMIZERS = [
-    fnet.momentum(0.1, beta=0.7),
-    fnet.momentum(0.05, beta=0.7, nesterov=True),
     fnet.rmsprop(0.01, rho=0.8, epsilon=1e-2),
-    fnet.adagrad(0.05, epsilon=1e-2),
     fnet.adamw(0.01, beta1=0.8, beta2=0.9, epsilon=1e-2, weight_decay=0.1),
     fnet.momentum(fnet.cosine(0.1, 8)),
 ]
