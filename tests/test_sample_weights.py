@@ -116,7 +116,7 @@ BAD = {
         r"\(50, 4, 4\) and `weights` of shape \(49,\)", weights(WEIGHTS[1:]),
     ),
     "a column": (
-        ValueError, r"^`weights` must be one a sample, \(50,\), or one a step, .* got \(50, 1\)",
+        ValueError, r"^`weights` must be one a sample, .* or one a step, .* got \(8, 1\)",
         weights(WEIGHTS[:, None]),
     ),
     "words": (
