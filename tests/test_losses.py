@@ -635,8 +635,8 @@ ERRORS = [
     (
         lambda: fnet.train_step(fnet.supervised(NET, "huber", ["acc"])),
         ValueError,
-        "`metrics` must be a function or one of 'accuracy', 'binary_accuracy', "
-        "'mean_absolute_error', 'mean_squared_error', got 'acc'. Check the spelling",
+        "`metrics` must be a function or one of 'accuracy', 'auc', 'binary_accuracy', 'f1', "
+        "'mean_absolute_error', 'mean_squared_error', 'precision', 'recall', got 'acc'. Check the",
     ),
     (
         lambda: fnet.train_step(fnet.supervised(NET, None)),

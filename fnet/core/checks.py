@@ -1,6 +1,6 @@
 """Argument validation, on the host and before any computation."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,7 @@ def check_batch_size(batch_size: int | None, samples: int) -> int:
     return samples if batch_size is None else min(check_count("batch_size", batch_size), samples)
 
 
-def is_integer(value: Any, least: int | None = None) -> bool:
+def is_integer(value: Any, least: int | None = None) -> TypeGuard[int]:
     """Whether `value` is an integer, which a boolean is not, and at least `least`."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     return whole and (least is None or bool(value >= least))
