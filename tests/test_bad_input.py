@@ -194,7 +194,7 @@ VALUES = [
     (lambda: fnet.rmsprop(np.nan), r"^`learning_rate` of rmsprop must be in \[0, inf\), got"),
     (lambda: fnet.momentum(beta=1), "^`beta` of momentum must be in"),
     (lambda: start(optimizer="rmspop"),
-     "`optimizer` must be an optimizer or one of 'adagrad', 'adam', .*, got 'rmspop'"),
+     "`optimizer` must be an optimizer or one of 'adafactor', 'adagrad', .*, got 'rmspop'"),
     (lambda: fnet.piecewise((20, 10), (0.1, 0.2, 0.3)),
      "^`boundaries` of piecewise must increase, got"),
     (lambda: fnet.warmup_cosine(0.1, 0, 10), "^`warmup_steps` of warmup_cosine"),

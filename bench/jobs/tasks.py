@@ -68,9 +68,7 @@ def vae(clock: Clock) -> Result:
 def lstm(clock: Clock) -> Result:
     images, labels = synthetic(BATCH_SIZE * STEPS)
     data = jnp.asarray(images.reshape(-1, 28, 28)), jnp.asarray(labels)
-    net = fnet.sequential(
-        fnet.rescale(1 / 255), fnet.lstm(UNITS), fnet.dense(10), fnet.softmax
-    )
+    net = fnet.sequential(fnet.rescale(1 / 255), fnet.lstm(UNITS), fnet.dense(10), fnet.softmax)
     params = fnet.init(net, jax.random.key(0), (28, 28))
     task = fnet.supervised(net, "sparse_categorical_crossentropy")
     return compared(task, lstm_loss, params, data)
@@ -117,6 +115,4 @@ def adam_step(loss: Loss, carry: Any, data: Any, rows: jax.Array, key: jax.Array
 
 def scanned(loss: Loss, carry: Any, key: jax.Array, data: Any) -> Any:
     order = jax.random.permutation(key, BATCH_SIZE * STEPS).reshape(STEPS, BATCH_SIZE)
-    return jax.lax.scan(
-        lambda carry, rows: adam_step(loss, carry, data, rows, key), carry, order
-    )
+    return jax.lax.scan(lambda carry, rows: adam_step(loss, carry, data, rows, key), carry, order)

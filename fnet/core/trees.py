@@ -1,6 +1,5 @@
 """Trees of arrays, and the names of their leaves."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,11 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 Tree = Any  # nested dicts of arrays, or any other pytree
-
-
-def on_host(value: Any) -> Any:
-    """An array as it is, and anything else as an array of NumPy's."""
-    return value if hasattr(value, "shape") else np.asarray(value)
 
 
 def by_path(tree: Tree, separator: str = "/") -> dict[str, Any]:
@@ -29,9 +23,11 @@ def in_form(tree: Tree, like: Tree) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in by_path(like)])
 
 
-def as_arrays(tree: Tree, convert: Callable[[Any], Any] = on_host) -> Tree:
+def as_arrays(tree: Tree) -> Tree:
     """The tree with arrays as leaves: a list of numbers is an array, a list of arrays a tree."""
-    return jax.tree.map(convert, tree, is_leaf=is_numbers)
+    return jax.tree.map(
+        lambda leaf: leaf if hasattr(leaf, "shape") else np.asarray(leaf), tree, is_leaf=is_numbers
+    )
 
 
 def is_numbers(node: Any) -> bool:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.errors import LayerError, inside
-from ..core.trees import Tree, as_arrays
+from ..core.trees import Tree, is_numbers
 from ..core.values import describe
 from ..layers.base import Layer, Shapes, apply_layer, as_layer, init_layer, is_shape, plain
 from ..layers.combinators import Combinator
@@ -135,7 +135,7 @@ def apply(net: Layer, params: Tree, x: Any, state: Tree | None = None) -> Any:
     """
     net = as_layer(net, "net")
     with root(net):
-        y, _ = apply_layer(net, params, state or {}, as_arrays(x, jnp.asarray), None, False)
+        y, _ = apply_layer(net, params, state or {}, as_input(x), None, False)
     return y
 
 
@@ -167,7 +167,14 @@ def forward(
     """
     net, key = as_layer(net, "net"), key if key is None else check_key(key)
     with root(net):
-        return apply_layer(net, params, state, as_arrays(x, jnp.asarray), key, True)
+        return apply_layer(net, params, state, as_input(x), key, True)
+
+
+def as_input(x: Any) -> Any:
+    """The input of a model: arrays, of which a list is one, since shapes are no lists."""
+    return jax.tree.map(
+        jnp.asarray, x, is_leaf=lambda node: isinstance(node, list) or is_numbers(node)
+    )
 
 
 def output_shape(net: Layer, in_shape: Shapes) -> Shapes:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.checks import check_data, check_weights
-from ..core.trees import Tree, as_arrays, by_path
+from ..core.trees import Tree, by_path
 from ..core.values import Partial, describe, name_of, resolve
 from ..data.batches import num_samples
 from ..layers.base import Layer, as_layer
@@ -203,7 +203,7 @@ class Supervised(Task):
         x, *targets = batch
         net, dtype = self.net, self.compute_dtype
         if dtype is not None:
-            params, x = cast_floats(params, dtype), as_arrays(x, jnp.asarray)
+            params, x = cast_floats(params, dtype), jax.tree.map(jnp.asarray, x)
             if not isinstance(first_layer(net), NORMALIZATIONS):  # they take what dtype does not
                 x = cast_floats(x, dtype)
             net = map_layers(net, lambda layer: Rounded(layer, dtype))
