@@ -252,7 +252,7 @@ def refused(message, error=ValueError):
         (lambda: fnet.avg_pool((2,), "same"), "`strides` of avg_pool must be an integer of at"),
         (
             lambda: fnet.conv(3, (3,), padding="SAME"),
-            "`padding` of conv must be 'valid' or 'same' or 'causal', got 'SAME'. 'valid' adds no padding",
+            "`padding` of conv must be 'valid' or 'same' or 'causal', got 'SAME'. 'valid' adds",
         ),
         (
             lambda: fnet.max_pool((2,), padding=1),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .labels import matched
 from .statistics import Statistic
 
-BINS = 512  # of the scores, even in their logits: a tie within one of them counts as half
+BINS = 512  # of the scores: a tie within one of them counts as half
 
 
 def precision(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Statistic:
@@ -89,8 +89,8 @@ def f1(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Statisti
 def auc(y_true: jax.Array, y_pred: jax.Array) -> Statistic:
     """Area under the ROC curve: the chance that a positive sample scores above a negative one.
 
-    The scores are sorted into 512 bins, even in log(p / (1 - p)), and a tie within a bin counts as
-    half; the result is that of all thresholds to about 1e-3.
+    The scores are sorted into 512 bins by their logits, log(p / (1 - p)), and a tie within a bin
+    counts as half; the result is that of all thresholds to about 1e-3.
 
     Args:
         y_true: labels 0 or 1, `(batch, ...)`.
@@ -111,11 +111,10 @@ def auc(y_true: jax.Array, y_pred: jax.Array) -> Statistic:
     Source: Hanley and McNeil 1982, The Meaning and Use of the Area under a ROC Curve.
     """
     positive = matched(y_true, y_pred).astype(float)[..., None]
-    p = jnp.clip(y_pred.astype(float), 1e-7, 1 - 1e-7)[..., None]
-    logits = jnp.log(p) - jnp.log1p(-p)
-    edge = 16.2  # the logit of 1 - 1e-7 is 16.1
-    edges = jnp.linspace(-edge, edge, BINS + 1).reshape((1,) * (p.ndim - 1) + (-1,))
-    inside = ((edges[..., :-1] <= logits) & (logits < edges[..., 1:])).astype(float)
+    p = jnp.clip(y_pred.astype(float), 1e-38, 1 - 2**-24)[..., None]
+    place = jnp.arcsinh(100 * (jnp.log(p) - jnp.log1p(-p)))  # in steps of 4e-4 around logits of 0,
+    edges = jnp.linspace(-10, 10, BINS + 1).reshape((1,) * (p.ndim - 1) + (-1,))  # of 4 % far away
+    inside = ((edges[..., :-1] <= place) & (place < edges[..., 1:])).astype(float)
     axes = tuple(range(1, inside.ndim - 1))
     samples = {"positive": inside * positive, "negative": inside * (1 - positive)}
     return Statistic({name: part.mean(axes) for name, part in samples.items()}, auc_of)
