@@ -94,44 +94,6 @@ def test_stop_ends_the_run_after_every_callback_was_called():
     assert called == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("monitor", "values", "patience", "epochs"),
-    [
-        ("val_loss", [3, 2, 2.5, 1, 0], 0, 3),
-        ("val_loss", [3, 2, 2.5, 1, 0], 1, 3),
-        ("val_loss", [3, 2, 2.5, 1, 0], 2, 5),
-        ("val_loss", [3, 4, 4, 4, 4], 3, 4),
-        ("val_huber", [3, 2, 1, 0.5, 0.4], 1, 5),
-        ("val_kl_divergence", [3, 2, 1, 0.5, 0.4], 1, 5),
-        ("val_binary_crossentropy", [3, 2, 1, 0.5, 0.4], 1, 5),
-        ("val_top_3_accuracy", [0.1, 0.2, 0.3, 0.4, 0.4], 1, 5),
-        ("val_accuracy", [0.1, 0.2, 0.2, 0.3, 0.4], 0, 3),
-        ("mean_absolute_error", [3, 2, 1, 1, 0], 0, 4),
-        ("loss", [float("nan"), float("nan"), 1, 1, 1], 1, 2),
-    ],
-)
-def test_early_stopping(monitor, values, patience, epochs):
-    stop = fnet.early_stopping(monitor, patience)
-    for _ in range(2):  # a second run starts anew
-        done = [epoch for epoch, value in enumerate(values) if stop(epoch, None, {monitor: value})]
-        assert (done[0] + 1 if done else len(values)) == epochs
-
-
-def test_early_stopping_in_a_direction_of_the_users():
-    losses = [3.0, 2.0, 1.0]
-    for mode, stopped in {"min": [], "max": [1]}.items():
-        stop = fnet.early_stopping("val_energy", patience=1, mode=mode)
-        calls = [stop(epoch, None, {"val_energy": loss}) for epoch, loss in enumerate(losses)]
-        assert [i for i, call in enumerate(calls[:2]) if call is fnet.STOP] == stopped
-    with pytest.raises(ValueError, match="`mode` must say whether 'val_energy' improves downw"):
-        fnet.early_stopping("val_energy")(0, None, {"val_energy": 1.0})
-
-
-def test_early_stopping_names_what_it_can_monitor():
-    with pytest.raises(ValueError, match="`monitor` must be one of 'loss', got 'val_loss'"):
-        fnet.early_stopping()(0, None, {"loss": 1.0})
-
-
 def test_a_plain_line_an_epoch_where_there_is_no_terminal(capsys):
     fnet.fit(task(), start(), DATA, epochs=2, **RUN | {"progress": True})
     lines = capsys.readouterr().out.splitlines()

@@ -206,8 +206,10 @@ def run_epochs(
         logs = run_record.close_epoch(logs, record)
         line.close(logs)
         run_record.save_best(logs)
+        run_record.at = source.begin(at.state)  # closed once, even if a callback raises
         state, run_record.ended = called(callbacks, run_record.epochs - 1, at.state, logs)
-        run_record.at = source.begin(source.program.devices.shard_state(state))
+        if state is not at.state:
+            run_record.at = source.begin(source.program.devices.shard_state(state))
         if run_record.due():
             run_record.save()
 
