@@ -23,10 +23,12 @@ def in_form(tree: Tree, like: Tree) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in by_path(like)])
 
 
-def as_arrays(tree: Tree) -> Tree:
-    """The tree with arrays as leaves: a list of numbers is an array, a list of arrays a tree."""
+def as_arrays(tree: Tree, every_list: bool = False) -> Tree:
+    """The tree with arrays as leaves: a list of numbers is one, and `every_list` may be."""
     return jax.tree.map(
-        lambda leaf: leaf if hasattr(leaf, "shape") else np.asarray(leaf), tree, is_leaf=is_numbers
+        lambda leaf: leaf if hasattr(leaf, "shape") else np.asarray(leaf),
+        tree,
+        is_leaf=lambda node: is_numbers(node) or (every_list and isinstance(node, list)),
     )
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.errors import LayerError, inside
-from ..core.trees import Tree, is_numbers
+from ..core.trees import Tree, as_arrays
 from ..core.values import describe
 from ..layers.base import Layer, Shapes, apply_layer, as_layer, init_layer, is_shape, plain
 from ..layers.combinators import Combinator
@@ -171,10 +171,8 @@ def forward(
 
 
 def as_input(x: Any) -> Any:
-    """The input of a model: arrays, of which a list is one, since shapes are no lists."""
-    return jax.tree.map(
-        jnp.asarray, x, is_leaf=lambda node: isinstance(node, list) or is_numbers(node)
-    )
+    """The input of a model: arrays, of which every list is one, since shapes are no lists."""
+    return jax.tree.map(jnp.asarray, as_arrays(x, every_list=True))
 
 
 def output_shape(net: Layer, in_shape: Shapes) -> Shapes:

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size, check_data
-from ..core.trees import Tree
+from ..core.trees import Tree, as_arrays
 from ..data.batches import map_batches, num_samples
 from ..distributed.sharding import Devices, devices_of
 from ..layers.base import Layer, as_layer
-from ..models.model import apply, as_input
+from ..models.model import apply
 from .evaluate import BATCH_SIZE
 from .state import TrainState, params_and_state
 
@@ -51,7 +51,7 @@ def predict(
         (5, 2)
     """
     net, (params, model_state) = as_layer(net, "net"), params_and_state(state)
-    x = check_data("`x`", as_input(x))
+    x = check_data("`x`", as_arrays(x, every_list=True))
     batch_size = check_batch_size(batch_size, num_samples(x))
     devices = devices_of(params, mesh, shardings)
     there = devices.shard_state({"params": params, "model_state": model_state})
