@@ -12,6 +12,7 @@ from bench.parts.growth import GROWTH
 from bench.parts.headline import HEADLINE
 from bench.parts.imports import IMPORT
 from bench.parts.parallel import DEVICES, MANY
+from bench.parts.tasks import TASKS
 from bench.sections import Content, Part
 
 PARTS: dict[str, Part] = {
@@ -21,6 +22,7 @@ PARTS: dict[str, Part] = {
     "inference": INFERENCE,
     "calls": CALLS,
     "update": UPDATE,
+    "tasks": TASKS,
     "import": IMPORT,
     "many": MANY,
     "saving": SAVING,
