@@ -28,8 +28,8 @@ def tasks_section(content: Content) -> str:
             cells = [spread([1e3 * t for t in values], 2), ratio(values, train)]
             rows.append([name, words, *cells])
     words = (
-        "A task of its own and a recurrent model, an epoch of 100 steps of 128 samples with Adam. What "
-        "is done by hand computes the same in the same layout, Adam included, and gathers its batches "
+        "An own task and a recurrent model, an epoch of 100 steps of 128 samples, with Adam. The "
+        "run by hand computes the same in the same layout, Adam included, and gathers its batches "
         "on the device from a permutation. Milliseconds a step, up to 15 times in turns in one "
         f"process. Processes of each: {content['rounds']}."
     )
