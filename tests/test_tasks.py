@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from own_tasks import BATCH_SIZE, OWN, SAMPLES, Case, drawn, vae
+from own_tasks import BATCH_SIZE, OWN, SAMPLES, Case, centred, drawn, vae
 from problems import bits, classifier, images, start, task
 
 import fnet
@@ -248,6 +248,11 @@ def test_tasks_are_values_and_a_rebuilt_one_compiles_nothing(compilations):
     assert not compilations
 
 
+def test_a_task_shows_what_it_is_made_of():
+    assert repr(OWN["statistic"].task) == "penalized(sharpness_aware(task(detector), 0.1), l2)"
+    assert repr(task()).endswith("dense(3), softmax), 'sparse_categorical_crossentropy')")
+
+
 def scaled(params, batch, key, scale):
     return scale * (batch @ params["w"])
 
@@ -361,6 +366,14 @@ BAD = {
     ),
     "no function": (
         TypeError, r"`function` must be a function, got 3", lambda: fnet.task(3),
+    ),
+    "another signature": (
+        TypeError, r"must take \(params, batch, key\), got lambda\(params, x\)\.",
+        lambda: fnet.task(lambda params, x: x),
+    ),
+    "a signature without the state": (
+        TypeError, r"`evaluate` of a stateful task must take \(params, model_state, batch, key\)",
+        lambda: fnet.task(centred, stateful=True, evaluate=vae),
     ),
     "no pair": (
         TypeError, r"`function` of a stateful task must return \(values, model_state\)",

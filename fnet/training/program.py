@@ -88,7 +88,7 @@ def training_values(
 
 def evaluation_names(task: Task, params: Tree, model_state: Tree, batch: Batch) -> tuple[str, ...]:
     """Refuse parameters and a batch that do not fit the task; the names of its values."""
-    shapes = shapes_of((params, model_state, batch, jax.eval_shape(evaluation_key)))
+    shapes = shapes_of((params, model_state, batch, None))
     return tuple(value.name for value in traced_values(task, False, *shapes))
 
 
@@ -105,7 +105,8 @@ def traced_values(task: Task, training: bool, shapes: Shapes, structure: Any) ->
         if training:
             values, new_state = task.loss(params, model_state, batch, key)
         else:
-            values, new_state = task.evaluate(params, model_state, batch, key), model_state
+            values = task.evaluate(params, model_state, batch, evaluation_key())
+            new_state = model_state
         names.extend(values)  # in their order, which a tree does not keep
         return values, new_state, mean_over_samples(values)
 

@@ -84,7 +84,7 @@ def supervised(
     return task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Supervised(Task):
     """See `supervised`."""
 
@@ -92,6 +92,10 @@ class Supervised(Task):
     form: Any  # the structure of the tree of outputs
     heads: tuple[Head, ...]
     compute_dtype: Any = None
+
+    def __repr__(self) -> str:
+        loss = self.form.unflatten(name_of(head.function) for head in self.heads)
+        return f"supervised({self.net!r}, {loss!r})"
 
     @property
     def independent(self) -> bool:  # type: ignore[override]

@@ -12,6 +12,7 @@ task hashes, compares and pickles by value, so that one task is one program.
 """
 
 import abc
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 
 from ..core.checks import check_data
 from ..core.trees import Tree
-from ..core.values import by_value, describe
+from ..core.values import by_value, describe, name_of
 from ..layers.base import Layer
 
 Batch = Any  # a tree of arrays with the samples in axis 0, or None
@@ -83,8 +84,8 @@ def task(
         or a closure works too, but each new one is a new task, which is compiled again.
 
     Raises:
-        TypeError: an argument is not a function; (in a run) values that are not an array or a dict
-            of arrays, or a model state of another form than it was.
+        TypeError: an argument is not a function, or takes other arguments; (in a run) a model state
+            of another form than it was.
         ValueError: (in a run) values without "loss", or of another shape.
 
     Example:
@@ -100,18 +101,43 @@ def task(
         >>> sorted(history), history["loss"].shape
         (['error', 'loss'], (3,))
     """
+    function = check_signature("function", function, stateful)
     if evaluate is not None:
-        evaluate = by_value(evaluate, "evaluate")
-    return FunctionTask(by_value(function, "function"), bool(stateful), evaluate)
+        evaluate = check_signature("evaluate", evaluate, stateful)
+    return FunctionTask(function, bool(stateful), evaluate)
 
 
-@dataclass(frozen=True)
+def check_signature(argument: str, function: Any, stateful: bool) -> Callable[..., Any]:
+    """The function by value, if it takes what it is called with."""
+    function = by_value(function, argument)
+    names = ("params", "model_state", "batch", "key") if stateful else ("params", "batch", "key")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin may have none
+        return function
+    try:
+        signature.bind(*names)
+    except TypeError:
+        raise TypeError(
+            f"`{argument}` of {'a stateful' if stateful else 'a'} task must take "
+            f"({', '.join(names)}), got {name_of(function)}{signature}. Change its arguments, or "
+            f"{'leave out' if stateful else 'set'} stateful=True."
+        ) from None
+    return function
+
+
+@dataclass(frozen=True, repr=False)
 class FunctionTask(Task):
     """See `task`."""
 
     function: Callable[..., Any]
     stateful: bool = False
     inference: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        shown = [name_of(self.function), *["stateful=True"] * self.stateful]
+        shown += [f"evaluate={name_of(self.inference)}"] if self.inference else []
+        return f"task({', '.join(shown)})"
 
     def loss(
         self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.trees import Tree, by_path, global_norm
-from ..core.values import by_value, describe
+from ..core.values import by_value, describe, name_of
 from ..layers.base import Layer
 from ..losses.statistics import mean_over_samples
 from .task import Batch, Task, Values, check_task
@@ -66,11 +66,14 @@ def penalized(task: Task, penalty: Callable[[Tree], jax.Array]) -> Task:
     return Penalized(check_task(task), by_value(penalty, "penalty"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Penalized(TaskWrapper):
     """See `penalized`."""
 
     penalty: Callable[[Tree], jax.Array]
+
+    def __repr__(self) -> str:
+        return f"penalized({self.task!r}, {name_of(self.penalty)})"
 
     def loss(
         self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array
@@ -209,11 +212,14 @@ def sharpness_aware(task: Task, rho: float = 0.05) -> Task:
     return SharpnessAware(check_task(task), float(rho))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SharpnessAware(TaskWrapper):
     """See `sharpness_aware`."""
 
     rho: float
+
+    def __repr__(self) -> str:
+        return f"sharpness_aware({self.task!r}, {self.rho})"
 
     def loss(
         self, params: Tree, model_state: Tree, batch: Batch, key: jax.Array
