@@ -141,7 +141,7 @@ def repeated(clock: Clock, depth: int) -> Result:
         "train, programs": lambda: run(program, state, data, None, 1, batch_size, True, None),
         "evaluate": lambda: fnet.evaluate(task, state, data),
         "evaluate, programs": lambda: jax.device_get(
-            compiled_means(program, params, model_state, data, samples)
+            compiled_means(program, params, model_state, data, state.step, samples)
         ),
         "predict": lambda: fnet.predict(net, state, data[0]),
         "predict, programs": lambda: outputs(net, params, model_state, data[0], samples, devices),

@@ -200,7 +200,7 @@ def run_epochs(
         logs = averages(sums, at.samples) | {"skipped": at.skipped}
         if validation is not None:
             means = compiled_means(
-                source.program, at.state.params, at.state.model_state, validation
+                source.program, at.state.params, at.state.model_state, validation, at.state.step
             )
             logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
         logs = run_record.close_epoch(logs, record)

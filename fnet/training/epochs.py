@@ -80,7 +80,7 @@ def run(
         state, sums = carry
         logs = averages(sums.totals, size)
         if validation is not None:
-            validated = means(program, state.params, state.model_state, validation)
+            validated = means(program, state.params, state.model_state, validation, state.step)
             logs |= {f"val_{name}": validated[name] for name in program.val_names}
         return state, (logs, sums.record)
 

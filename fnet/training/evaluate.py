@@ -1,9 +1,11 @@
 """Loss and metrics at inference, a batch at a time in one compiled program."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
@@ -69,6 +71,7 @@ def evaluate(
         there["params"],
         there["model_state"],
         devices.replicate(data),
+        jnp.zeros((), int),
         batch_size,
     )
     logs = jax.device_get(logs)
@@ -85,9 +88,27 @@ def check_evaluation(
 
 
 def means(
-    program: Program, params: Tree, model_state: Tree, data: Any, batch_size: int = BATCH_SIZE
+    program: Program,
+    params: Tree,
+    model_state: Tree,
+    data: Any,
+    step: jax.Array,
+    batch_size: int = BATCH_SIZE,
 ) -> dict[str, jax.Array]:
     """Loss and metrics averaged over all samples; pure.
+
+    They are computed in a branch, always taken, which the compiler does not know: so it cannot mix
+    them with what is around them, and `train` and `fit` get the same bits.
+    """
+    compute = partial(average, program, params, model_state, data, batch_size)
+    zeros = jax.tree.map(lambda mean: jnp.zeros(mean.shape, mean.dtype), jax.eval_shape(compute))
+    return lax.cond(step >= 0, compute, lambda: zeros)
+
+
+def average(
+    program: Program, params: Tree, model_state: Tree, data: Any, batch_size: int
+) -> dict[str, jax.Array]:
+    """Loss and metrics averaged over all samples.
 
     The last batch is one of its own size, but where samples are independent: then it is filled up
     by repeating the last row, and there is one body to compile.
@@ -120,7 +141,8 @@ def means(
     sums = jax.tree.map(lambda each: each.sum(0), together)
     if rest and not padded:
         sums = jax.tree.map(jnp.add, sums, totals(jnp.asarray(whole), rest))
-    return finished(jax.tree.map(lambda total: total / size, sums))
+    share = 1 / size  # a product, since XLA makes one of some divisions by a constant
+    return finished(jax.tree.map(lambda total: total * np.asarray(share, total.dtype), sums))
 
 
 compiled_means = jax.jit(means, static_argnames=("program", "batch_size"))
