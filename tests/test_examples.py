@@ -200,6 +200,15 @@ def test_flax_in_fnet(tmp_path, run):
 
 
 @pytest.mark.soak
+def test_pinn(tmp_path, run):
+    shown = run("pinn.py")
+    errors = [float(error) for error in re.findall(r"relative L2 error (\S+)", shown)]
+    assert len(errors) == 5
+    assert errors[-1] < 0.02 < 0.1 < errors[0]
+    assert picture(tmp_path / "pinn.png")
+
+
+@pytest.mark.soak
 def test_keras_side_by_side(tmp_path, run):
     shown = run("keras_side_by_side.py")
     assert "total     (10,)             407,050" in shown
