@@ -209,6 +209,26 @@ def test_pinn(tmp_path, run):
 
 
 @pytest.mark.soak
+def test_agent(tmp_path, run):
+    shown = run("agent.py")
+    rows = re.findall(r"mean return +(\S+), +(\S+) to +(\S+) over 8 seeds", shown)
+    means = [float(mean) for mean, *_ in rows]
+    assert means[0] < 60
+    assert means[-1] > 450
+    assert picture(tmp_path / "agent.png")
+
+
+@pytest.mark.soak
+def test_maml(tmp_path, run):
+    shown = run("maml.py")
+    errors = re.findall(r"^(.*MAML), +(\d+) gradient steps: .* (\S+)$", shown, re.MULTILINE)
+    after = {(name, steps): float(error) for name, steps, error in errors}
+    assert len(after) == 2 * 4
+    assert after["MAML", "10"] < after["MAML", "1"] < 0.8 < after["without MAML", "10"]
+    assert picture(tmp_path / "maml.png")
+
+
+@pytest.mark.soak
 def test_keras_side_by_side(tmp_path, run):
     shown = run("keras_side_by_side.py")
     assert "total     (10,)             407,050" in shown
