@@ -10,7 +10,7 @@ HURRY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
 
-examples: .venv/plot,interop.installed  ## every program, its pictures, and the pages that list them
+examples: .venv/test.installed  ## every program, its pictures, and the pages that list them
 	cd examples/gallery && for program in ../*.py index.py; do \
 		echo "$$program"; ../../$(BIN)/python "$$program" || exit 1; \
 	done

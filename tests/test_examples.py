@@ -229,6 +229,44 @@ def test_maml(tmp_path, run):
 
 
 @pytest.mark.soak
+def test_two_heads(tmp_path, run):
+    shown = run("two_heads.py")
+    learned, known = (
+        dict(re.findall(rf"heads {kind}: (\w+?)_\w+ (\S+) ±", shown))
+        for kind in ("with weights", "of arithmetic")
+    )
+    assert list(learned) == list(known) == ["sum", "even", "larger"]
+    assert float(known["sum"]) > 0.85 > float(learned["sum"]) > 0.7
+    assert float(re.search(r"reads (\S+) of single test digits", shown)[1]) > 0.92
+    assert picture(tmp_path / "two_heads.png")
+
+
+@pytest.mark.soak
+def test_contrastive(tmp_path, run):
+    shown = run("contrastive.py")
+    rows = re.findall(r"^(.+), (\d+) labels: accuracy (\S+) ±", shown, re.MULTILINE)
+    found = {(name, int(labels)): float(accuracy) for name, labels, accuracy in rows}
+    assert len(found) == 3 * 4
+    for labels in (10, 30, 100, 300):
+        others = found["raw pixels", labels], found["an untrained encoder", labels]
+        assert found["SimCLR", labels] > max(others) + 0.05
+    assert found["SimCLR", 100] > 0.85
+    assert picture(tmp_path / "contrastive.png")
+
+
+@pytest.mark.soak
+def test_transfer(tmp_path, run):
+    shown = run("transfer.py")
+    rows = re.findall(r"^(.+): (\S+) parameters train, test accuracy (\S+) ±", shown, re.MULTILINE)
+    sizes = {name: int(count.replace(",", "")) for name, count, _ in rows}
+    found = {name: float(accuracy) for name, _, accuracy in rows}
+    assert sizes["head and adapters"] < 0.05 * sizes["all"]
+    assert found["head and adapters"] > max(found["head alone"], found["all, from scratch"])
+    assert found["head and adapters"] > found["all"] - 0.03
+    assert picture(tmp_path / "transfer.png")
+
+
+@pytest.mark.soak
 def test_keras_side_by_side(tmp_path, run):
     shown = run("keras_side_by_side.py")
     assert "total     (10,)             407,050" in shown

@@ -51,6 +51,21 @@ def test_vmap_of_train_itself_gives_it_too(ensemble, singles):
         chex.assert_trees_all_close(bits(member(many, i)), bits(single), rtol=1e-5, atol=1e-5)
 
 
+def test_evaluate_is_mapped_over_members_and_has_a_gradient(ensemble):
+    mapped = jax.vmap(lambda state: fnet.evaluate(task(), state, DATA))(ensemble)
+    alone = [fnet.evaluate(task(), member(ensemble, i), DATA) for i in range(4)]
+    assert set(mapped) == set(alone[0]) == {*task().names}
+    for name, values in mapped.items():
+        np.testing.assert_allclose(values, [one[name] for one in alone], rtol=1e-5)
+
+    def loss(params):
+        one = dataclasses.replace(member(ensemble, 0), params=params)
+        return fnet.evaluate(task(), one, DATA)["loss"]
+
+    slopes = jax.tree.leaves(jax.grad(loss)(member(ensemble, 0).params))
+    assert all(jnp.abs(slope).max() > 0 for slope in slopes)
+
+
 def test_the_average_over_members_is_a_vmap_of_predict(ensemble):
     x, _ = DATA
     average = jax.vmap(lambda state: fnet.predict(classifier(), state, x))(ensemble).mean(axis=0)

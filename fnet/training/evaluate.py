@@ -30,7 +30,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     mesh: Mesh | None = None,
     shardings: Any = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Loss and metrics at inference, averaged over all samples.
 
     Args:
@@ -44,7 +44,7 @@ def evaluate(
             parameters.
 
     Returns:
-        `loss` and each metric, as floats.
+        `loss` and each metric, as floats; as arrays within `jax.vmap`, `jax.grad` or `jax.jit`.
 
     Raises:
         ValueError: empty data, lengths or shapes that do not fit, labels out of range; a mesh or
@@ -74,8 +74,9 @@ def evaluate(
         jnp.zeros((), int),
         batch_size,
     )
-    logs = jax.device_get(logs)
-    return {name: float(logs[name]) for name in names}  # jit sorts the keys
+    if not any(isinstance(value, jax.core.Tracer) for value in logs.values()):
+        logs = {name: float(value) for name, value in jax.device_get(logs).items()}
+    return {name: logs[name] for name in names}  # jit sorts the keys
 
 
 def check_evaluation(
