@@ -267,6 +267,32 @@ def test_transfer(tmp_path, run):
 
 
 @pytest.mark.soak
+def test_vae(tmp_path, run):
+    elbos = re.findall(r"ELBO (\S+) nats an image, (\S+) held out", run("vae.py"))
+    first, _, last = ([float(nats) for nats in pair] for pair in elbos)
+    assert first[1] < -180 < -155 < last[1] < last[0]
+    assert picture(tmp_path / "vae.png")
+
+
+@pytest.mark.soak
+def test_diffusion(tmp_path, run):
+    shown = run("diffusion.py")
+    last, averaged = map(float, re.findall(r"parameters: (\S+) ±", shown))
+    data = float(re.search(r"the training data themselves: (\S+)", shown)[1])
+    assert data / 2 < averaged < min(2 * data, last)
+    assert picture(tmp_path / "diffusion.png")
+
+
+@pytest.mark.soak
+def test_gan(tmp_path, run):
+    games = re.findall(r"seed \d: (\d) of 8 heaps found, (\S+)% of the points", run("gan.py"))
+    assert [found for found, _ in games] == 4 * ["8"]
+    assert min(float(share) for _, share in games) > 90
+    assert picture(tmp_path / "gan.png")
+    assert (tmp_path / "gan.gif").read_bytes().startswith(b"GIF89a")
+
+
+@pytest.mark.soak
 def test_keras_side_by_side(tmp_path, run):
     shown = run("keras_side_by_side.py")
     assert "total     (10,)             407,050" in shown
