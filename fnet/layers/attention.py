@@ -74,11 +74,10 @@ class attention(Layer):
     A second sequence, of which the last step is padding:
         >>> net, mask = fnet.attention(2), jnp.array([[True, True, False]])
         >>> shapes = {"x": (5, 8), "memory": (3, 6), "mask": (3,)}
-        >>> params, _, out_shape = net.init(jax.random.key(0), shapes)
+        >>> params = fnet.init(net, jax.random.key(0), shapes)
         >>> x = {"x": jnp.ones((1, 5, 8)), "memory": jnp.ones((1, 3, 6)), "mask": mask}
-        >>> y, _ = net.apply(params, {}, x, None, False)
-        >>> y.shape, out_shape
-        ((1, 5, 8), (5, 8))
+        >>> fnet.apply(net, params, x).shape
+        (1, 5, 8)
 
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.2; `key_value_heads`: Ainslie
     et al. 2023, GQA, section 2.2; `rotary`: Su et al. 2021, RoFormer, section 3.2.2.
