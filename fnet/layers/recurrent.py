@@ -165,7 +165,8 @@ def split_batch(x: Any, check_samples: Callable[[Shape], None]) -> tuple[Any, An
     x, mask = (x["x"], x["mask"]) if isinstance(x, dict) else (x, None)
     if mask is not None and mask.shape[:1] != x.shape[:1]:
         raise LayerValueError(
-            f"expected a mask for each of {x.shape[0]} samples, got one of shape {mask.shape}. {FIX}"
+            f"expected a mask for each of {x.shape[0]} samples, got one of shape {mask.shape}. "
+            f"{FIX}"
         )
     return x, mask
 
