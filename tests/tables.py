@@ -192,7 +192,7 @@ LAYERS = [
     ),
     Row(
         "attention_to_a_memory",
-        lambda: fnet.attention(2),
+        lambda: fnet.attention(2, 5),
         {"x": (3, 4), "memory": (2, 6), "mask": (2,)},
     ),
     Row("learned_positions", lambda: fnet.learned_positions(), (3, 4)),
@@ -200,7 +200,7 @@ LAYERS = [
     Row("simple_rnn", lambda: fnet.simple_rnn(2, use_bias=False), (2, 3)),
     Row("lstm", lambda: fnet.lstm(2, return_sequences=True, unroll=2), (2, 3)),
     Row("gru", lambda: fnet.gru(2), (2, 3)),
-    Row("gru_masked", lambda: fnet.gru(2), {"x": (2, 3), "mask": (2,)}),
+    Row("gru_masked", lambda: fnet.gru(3), {"x": (2, 3), "mask": (2,)}),
     Row("bidirectional", lambda: fnet.bidirectional(fnet.simple_rnn(2)), (2, 3)),
     Row("recurrent", lambda: fnet.recurrent(Leaky(0.5), return_sequences=True), (3, 2, 2)),
     Row("random_shift", lambda: fnet.random_shift(1), (3, 4, 2)),

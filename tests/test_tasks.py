@@ -375,6 +375,14 @@ BAD = {
         TypeError, r"`evaluate` of a stateful task must take \(params, model_state, batch, key\)",
         lambda: fnet.task(centred, stateful=True, evaluate=vae),
     ),
+    "a grid of a model without an optimizer": (
+        TypeError, r"`optimizer` must come with a model, got none with dense\(1\)",
+        lambda: fnet.grid(seed=[0]).states(fnet.dense(1)),
+    ),
+    "a grid of no states": (
+        TypeError, "`state` must be a TrainState, got an array of shape",
+        lambda: fnet.grid(seed=[0]).states(jax.random.key_data),
+    ),
     "no pair": (
         TypeError, r"`function` of a stateful task must return \(values, model_state\)",
         lambda: run(lambda p, s, b, k: b.sum(-1), stateful=True),

@@ -111,7 +111,7 @@ def repeated(clock: Clock, depth: int) -> Result:
     from fnet.training.evaluate import compiled_means
     from fnet.training.predict import outputs
     from fnet.training.program import make_program, training_values
-    from fnet.training.shapes import batch_like
+    from fnet.training.signature import batch_like
     from fnet.training.step import empty_sums
 
     samples, batch_size = 256, 128

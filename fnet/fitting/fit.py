@@ -19,7 +19,7 @@ from ..files.checkpoints import Checkpoints, saving
 from ..training.epochs import History
 from ..training.evaluate import compiled_means
 from ..training.program import make_program
-from ..training.shapes import shapes_of
+from ..training.signature import signature_of
 from ..training.state import TrainState, check_state
 from ..training.step import Logs, averages
 from ..training.task import Batch, Task
@@ -230,7 +230,7 @@ def called(
 
 def check_form(ours: TrainState, theirs: TrainState) -> None:
     """Refuse a state that the compiled program does not take."""
-    if shapes_of(ours) == shapes_of(theirs):
+    if signature_of(ours) == signature_of(theirs):
         return
     before, after = (
         {

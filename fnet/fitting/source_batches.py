@@ -13,7 +13,7 @@ from ..core.checks import check_finite_data
 from ..data.batches import num_samples
 from ..distributed.processes import HostBatches
 from ..training.program import Program, training_values
-from ..training.shapes import shapes_of
+from ..training.signature import signature_of
 from ..training.state import TrainState
 from ..training.step import EpochSums, Logs, add_step, step
 from ..training.task import Batch
@@ -126,7 +126,7 @@ class Batches(Source):
         refuse_sample(number, batch)
         task, what = self.task, f"batch {number} of `data`"
         batch = task.check_data(what, batch)
-        kind = shapes_of(batch)
+        kind = signature_of(batch)
         if kind not in self.seen:
             training_values(task, state.params, state.model_state, batch, state.key)
             self.seen.add(kind)

@@ -14,7 +14,7 @@ from ..core.checks import check_batch_size, check_finite_data
 from ..data.random_access import RandomAccessData, native
 from ..data.shuffle import index_shuffle
 from ..training.program import training_values
-from ..training.shapes import abstract, batch_like
+from ..training.signature import abstract, batch_like
 from ..training.state import TrainState
 from ..training.task import Batch
 from .sources import EpochState, IndexedSource, Segment, Settings

@@ -15,7 +15,7 @@ from ..data.batches import num_samples
 from ..distributed.sharding import devices_of
 from ..losses.statistics import finished, mean_over_samples
 from .program import Program, evaluation_key, evaluation_names
-from .shapes import batch_like
+from .signature import batch_like
 from .state import TrainState, params_and_state
 from .task import Task, check_task
 

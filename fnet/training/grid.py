@@ -57,9 +57,22 @@ class Grid:
             ValueError: an axis is not a hyperparameter of the optimizer, or a value is out of
                 range.
             TypeError: as `train_state`; or the function does not return a TrainState.
+
+        Example:
+            >>> import jax, fnet
+            >>> def start(key):
+            ...     return fnet.TrainState.create({"w": jax.random.normal(key)}, fnet.sgd(), key)
+            >>> states = fnet.grid(learning_rate=[0.1, 0.2], seed=range(3)).states(start)
+            >>> states.params["w"].shape
+            (6,)
         """
         labels = self.labels
         seeds = labels.pop("seed", np.zeros(len(self), int))
+        if optimizer is None and isinstance(net, Layer):
+            raise TypeError(
+                f"`optimizer` must come with a model, got none with {net!r}. "
+                f'Write grid.states(net, "adam", in_shape).'
+            )
         model: Any = net
         create = model if optimizer is None else partial(created, model, optimizer, in_shape)
         known = check_state(jax.eval_shape(lambda: create(jax.random.key(0)))).optimizer

@@ -14,7 +14,7 @@ from ..core.values import describe
 from ..distributed.sharding import Devices
 from ..losses.statistics import mean_over_samples
 from .recording import STEP_METRICS
-from .shapes import Shapes, shapes_of, zeros_like
+from .signature import Signature, abstract_of, signature_of
 from .task import Batch, Task, check_task
 
 
@@ -22,7 +22,7 @@ class Value(NamedTuple):
     """One of a task's values: its name, and what its mean looks like."""
 
     name: str
-    shapes: Shapes
+    shapes: Signature
     structure: Any
 
     @property
@@ -83,12 +83,12 @@ def training_values(
     task: Task, params: Tree, model_state: Tree, batch: Batch, key: jax.Array
 ) -> tuple[Value, ...]:
     """Refuse parameters and a batch that do not fit the task; its values in training."""
-    return traced_values(task, True, *shapes_of((params, model_state, batch, key)))
+    return traced_values(task, True, *signature_of((params, model_state, batch, key)))
 
 
 def evaluation_names(task: Task, params: Tree, model_state: Tree, batch: Batch) -> tuple[str, ...]:
     """Refuse parameters and a batch that do not fit the task; the names of its values."""
-    shapes = shapes_of((params, model_state, batch, None))
+    shapes = signature_of((params, model_state, batch, None))
     return tuple(value.name for value in traced_values(task, False, *shapes))
 
 
@@ -97,8 +97,10 @@ def evaluation_key() -> jax.Array:
 
 
 @lru_cache(maxsize=256)
-def traced_values(task: Task, training: bool, shapes: Shapes, structure: Any) -> tuple[Value, ...]:
-    params, model_state, batch, key = zeros_like(shapes, structure)
+def traced_values(
+    task: Task, training: bool, shapes: Signature, structure: Any
+) -> tuple[Value, ...]:
+    params, model_state, batch, key = abstract_of(shapes, structure)
     names: list[str] = []
 
     def call(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> Any:
@@ -115,7 +117,7 @@ def traced_values(task: Task, training: bool, shapes: Shapes, structure: Any) ->
     for name in names:
         check_value(name, values[name], size)
     check_kept(model_state, new_state)
-    return tuple(Value(name, *shapes_of(means[name])) for name in names)
+    return tuple(Value(name, *signature_of(means[name])) for name in names)
 
 
 def check_value(name: str, value: Any, size: int | None) -> None:

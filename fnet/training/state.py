@@ -13,7 +13,7 @@ from ..layers.shapes import to_static
 from ..models.model import check_key, check_shape, compiled_once, init_trees
 from ..optimizers.base import Optimizer
 from ..optimizers.by_name import as_optimizer
-from .shapes import dtype_of
+from .signature import dtype_of
 
 
 @jax.tree_util.register_dataclass

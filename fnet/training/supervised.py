@@ -21,7 +21,7 @@ from ..models.model import apply, forward
 from .heads import Head, make_heads, takes_an_array, takes_labels, without_keywords
 from .logits import LogitsFinder
 from .precision import Rounded, cast_floats, check_compute_dtype
-from .shapes import Shapes, shapes_of, zeros_like
+from .signature import Signature, abstract_of, signature_of
 from .task import Batch, Task, Values
 
 NORMALIZATIONS = batch_norm, group_norm, layer_norm, rms_norm
@@ -195,7 +195,7 @@ class Supervised(Task):
         one = jax.tree.map(
             lambda array: jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype), x
         )
-        outputs = output_shapes(self.net, *shapes_of((params, model_state, one)))
+        outputs = output_shapes(self.net, *signature_of((params, model_state, one)))
         for head, labels, output in zip(
             self.heads,
             self.parts("`y`", y),
@@ -213,8 +213,8 @@ class Supervised(Task):
 
 
 @lru_cache(maxsize=256)
-def output_shapes(net: Layer, shapes: Shapes, structure: Any) -> Tree:
-    params, model_state, x = zeros_like(shapes, structure)
+def output_shapes(net: Layer, shapes: Signature, structure: Any) -> Tree:
+    params, model_state, x = abstract_of(shapes, structure)
     return jax.eval_shape(lambda p, s, x: apply(net, p, x, s), params, model_state, x)
 
 

@@ -13,7 +13,7 @@ from ..distributed.sharding import Devices, devices_of
 from .epochs import History, in_order, run
 from .evaluate import check_evaluation
 from .program import Program, Value, make_program, training_values
-from .shapes import batch_like
+from .signature import batch_like
 from .state import TrainState, check_state
 from .task import Batch, Task
 

@@ -1,4 +1,4 @@
-"""Shapes as values: what a check was made for, so that it is made once."""
+"""What arrays look like, as a value: what a check was made for, so that it is made once."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from ..core.trees import Tree
 
-Shapes = tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each leaf
+Signature = tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each leaf
 
 
-def shapes_of(tree: Tree) -> tuple[Shapes, Any]:
+def signature_of(tree: Tree) -> tuple[Signature, Any]:
     """The shapes and dtypes of the leaves, and the structure: equal for trees that look alike."""
     leaves, structure = jax.tree.flatten(tree)
     return tuple(
@@ -28,7 +28,7 @@ def dtype_of(leaf: Any) -> Any:
     return dtype if extended else jax.dtypes.canonicalize_dtype(dtype)
 
 
-def zeros_like(shapes: Shapes, structure: Any) -> Tree:
+def abstract_of(shapes: Signature, structure: Any) -> Tree:
     """The tree, as arrays that hold nothing, for `jax.eval_shape`."""
     return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*one) for one in shapes])
 
@@ -42,4 +42,4 @@ def batch_like(data: Tree, batch_size: int) -> Tree:
 
 def abstract(tree: Tree) -> Tree:
     """The tree without its numbers."""
-    return zeros_like(*shapes_of(tree))
+    return abstract_of(*signature_of(tree))
