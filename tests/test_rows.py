@@ -329,7 +329,7 @@ def test_an_error_says_where_and_what_was_trained_until_then_is_saved(
         ((Lists(), Y[1:]), ValueError, r"as many samples in .*, at least one, got lengths \["),
         (Lists(X[:0], Y[:0]), ValueError, r"at least one, got lengths \[0\]"),
         (Lists(change=lambda rows, batch: (*batch, -Y[rows])), ValueError, "must not be negative"),
-        (Lists(change=lambda rows, batch: {"x": X}), TypeError, "pair of arrays .* got a dict"),
+        (Lists(change=lambda rows, batch: {"x": X[rows]}), TypeError, "pair of .* got a dict"),
     ],
 )  # fmt: skip
 def test_a_source_that_cannot_be_used_is_refused_at_once(data, error, words, compilations):

@@ -41,7 +41,10 @@ def leaf_name(data: Any, path: str) -> str:
 
 
 def leaf_of(argument: str, data: Any, path: str) -> str:
-    return f"`{leaf_name(data, path)}` of {argument}" if path else argument
+    """A leaf of an argument, in the words of an error."""
+    if not path:
+        return argument or "an array"
+    return f"`{leaf_name(data, path)}`" + (f" of {argument}" if argument else "")
 
 
 def check_weights(what: str, weights: Any, samples: int) -> Any:

@@ -136,7 +136,7 @@ class Rows(IndexedSource):
     def good(self, batch: Batch) -> Batch:
         """The batch as the task takes it, its values checked."""
         batch = self.program.task.check_data("`data`", batch)
-        check_finite_data("`data`", batch)
+        check_finite_data("", batch)
         self.program.task.check_values("`data`", *self.trees, batch)
         return batch
 
