@@ -10,17 +10,8 @@ import numpy as np
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
 from . import stochastic
-from .base import (
-    InitResult,
-    Key,
-    Layer,
-    Output,
-    Shape,
-    check_names,
-    set_count,
-    set_functions,
-    set_number,
-)
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_count, set_functions, set_number
 from .dense import REBUILD, dense
 from .initializers import Initializer, glorot_uniform, zeros
 from .positions import check_sequences, rotated

@@ -9,7 +9,8 @@ from jax.nn import sigmoid
 
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import Shape, check_names, set_count, set_functions
+from .base import Shape
+from .checks import check_names, set_count, set_functions
 from .dense import REBUILD, check_arrays, dense
 from .initializers import Initializer, glorot_uniform, orthogonal, zeros
 from .recurrent import UNROLL, RecurrentLayer

@@ -9,7 +9,8 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_count, set_functions
 from .initializers import Initializer, glorot_uniform, zeros
 
 NARROW = 24  # columns

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_count, set_functions
 from .convolution import check_channels, convolved
 from .dense import REBUILD, along_last, check_arrays
 from .initializers import Initializer, glorot_uniform, zeros

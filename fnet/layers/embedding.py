@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_count, set_functions
 from .dense import REBUILD
 from .initializers import Initializer, symmetric_uniform
 

@@ -10,7 +10,8 @@ from jax import lax
 from ..core.dtypes import at_least_float32, floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_number
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_count, set_number
 from .dense import REBUILD, along_last, features
 
 

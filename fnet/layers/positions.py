@@ -9,7 +9,8 @@ import numpy as np
 from ..core.dtypes import at_least_float32, floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_functions
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_functions
 from .dense import REBUILD
 from .initializers import Initializer, symmetric_uniform
 

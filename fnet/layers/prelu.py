@@ -10,7 +10,8 @@ from ..core.checks import is_integer
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_functions
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_functions
 from .dense import REBUILD, along_last, check_arrays
 from .initializers import Initializer, zeros
 

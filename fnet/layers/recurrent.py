@@ -13,7 +13,8 @@ from jax import lax
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
 from ..core.values import describe
-from .base import BATCH, InitResult, Key, Layer, Output, Shape, abstract, check_names, set_count
+from .base import BATCH, InitResult, Key, Layer, Output, Shape, abstract
+from .checks import check_names, set_count
 from .combinators import concatenate
 from .dense import REBUILD
 

@@ -9,7 +9,8 @@ from ..core.checks import is_integer
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, set_number
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import set_number
 
 
 def flatten(x: jax.Array) -> jax.Array:

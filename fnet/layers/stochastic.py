@@ -9,7 +9,8 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, set_count, set_number
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import set_count, set_number
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,8 @@ from jax import lax
 
 from ..core.dtypes import floating
 from ..core.trees import Tree
-from .base import InitResult, Key, Layer, Output, Shape, check_names, set_count, set_functions
+from .base import InitResult, Key, Layer, Output, Shape
+from .checks import check_names, set_count, set_functions
 from .convolution import check_channels
 from .dense import REBUILD, along_last, check_arrays
 from .initializers import Initializer, glorot_uniform, zeros

@@ -22,9 +22,9 @@ from .base import (
     apply_layer,
     as_layer,
     init_layer,
-    set_count,
     shapes_of,
 )
+from .checks import set_count
 from .combinators import Combinator, check_kept
 from .dense import REBUILD
 
