@@ -70,10 +70,13 @@ class Checkpoints:
         best: str | None = None,
         mode: Mode = None,
     ):
-        self.directory = Path(directory)
+        self.directory = self.located(Path(directory))
         self.keep = check_count("keep", keep)
         self.every = None if every is None else check_count("every", every)
         self.monitor = None if best is None else Monitor(best, mode)
+
+    def located(self, directory: Path) -> Path:
+        return directory
 
     def __repr__(self) -> str:
         return (

@@ -16,7 +16,6 @@ import jax
 import numpy as np
 
 from ..distributed.processes import is_primary, together
-from ..losses.monitor import Mode
 from ..training.state import TrainState
 from .atomic import sync_folder
 from .checkpoints import Checkpoints, Extra
@@ -55,17 +54,9 @@ class OrbaxCheckpoints(Checkpoints):
 
     suffix = ""
 
-    def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        *,
-        keep: int = 3,
-        every: int | None = None,
-        best: str | None = None,
-        mode: Mode = None,
-    ):
-        checkpointer()
-        super().__init__(Path(directory).absolute(), keep=keep, every=every, best=best, mode=mode)
+    def located(self, directory: Path) -> Path:
+        checkpointer()  # without orbax, nothing is begun
+        return directory.absolute()
 
     def is_one(self, path: Path) -> bool:
         return path.is_dir()
