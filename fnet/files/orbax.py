@@ -36,7 +36,7 @@ class OrbaxCheckpoints(Checkpoints):
     that they share, and training waits for the writing.
 
     Args:
-        directory, keep, every: as for `Checkpoints`.
+        directory, keep, every, best, mode: as for `Checkpoints`.
 
     Raises:
         ImportError: orbax is not installed.
