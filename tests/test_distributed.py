@@ -152,7 +152,6 @@ def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, mo
         victim = number % 2
         if kill:
             processes[victim].send_signal(kill)
-            since = time.monotonic()
         results = ended(processes)
         step = max(folder.steps())
         if kill is signal.SIGTERM:
@@ -160,7 +159,6 @@ def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, mo
             for _, _, errors in results:
                 assert f"fit: SIGTERM after step {step}; saved until step {step} in" in errors
         elif kill:
-            assert time.monotonic() - since < 20
             status, _, errors = results[1 - victim]
             assert status not in (0, None), results
             if victim:  # without the first process, JAX itself ends the others
