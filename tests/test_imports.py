@@ -8,7 +8,10 @@ import sys
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "fnet"
-ORDER = "core layers models losses optimizers data distributed training files interop fitting plots"
+ORDER = (
+    "core layers models losses optimizers data distributed training files interop fitting planning "
+    "plots"
+)
 IMPORTS_NOTHING = "datasets"  # a world of its own
 FOLDERS = {path.stem: path for path in PACKAGE.iterdir() if path.stem not in ("__init__", "py")}
 

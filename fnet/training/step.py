@@ -18,6 +18,8 @@ from .task import Batch, Task, check_task
 
 Logs = dict[str, Any]  # arrays by name
 
+SCOPE = "fnet_step"  # the name of a step in profiles, and in compiled programs that are read
+
 
 def train_step(task: Task) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """One step of training as a pure function: forward pass, loss, gradient, update.
@@ -52,6 +54,7 @@ def finished_step(program: Program, state: TrainState, batch: Batch) -> tuple[Tr
     return state, finished(means)
 
 
+@jax.named_scope(SCOPE)
 def step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
     """The state after a step, and the means over the batch: of statistics, unfinished."""
     devices = program.devices

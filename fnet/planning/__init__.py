@@ -1,0 +1,1 @@
+"""What a run takes on devices that are here or not, before it runs."""
