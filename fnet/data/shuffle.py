@@ -1,8 +1,10 @@
 """The order of samples, and batches of them.
 
-The order of an epoch is a function of `(key, epoch)` alone, computed a position at a time by a
-keyed bijection: no permutation lies in memory, any position can be resumed, and it is the same on
-every number of devices.
+The order of an epoch is a function of `(key, epoch)` alone, a keyed bijection of the positions: any
+part of it can be computed without the rest, so any position can be resumed, and it is the same on
+every number of devices. Runs compute it before the loop over their steps, for the epoch, or for the
+chunk where rows are read from a disk: how long cycle walking takes depends on the key, and in a
+step an accelerator would have to tell the host about every turn.
 """
 
 from collections.abc import Callable
@@ -97,5 +99,5 @@ def walk(permutation: Callable[[jax.Array], jax.Array], index: jax.Array, size: 
 
 
 @partial(jax.jit, static_argnames="size")
-def epoch_order(key: jax.Array, epoch: int, size: int) -> jax.Array:
+def epoch_order(key: jax.Array, epoch: int | jax.Array, size: int) -> jax.Array:
     return index_shuffle(key, jnp.arange(size), size, epoch)

@@ -1,7 +1,10 @@
 """Steps from arrays that lie on the device as a whole, or from none."""
 
+from collections.abc import Callable, Iterator
+
 from ..core.checks import check_batch_size, check_finite_data
 from ..data.batches import num_samples
+from ..data.shuffle import epoch_order
 from ..training.state import TrainState
 from ..training.task import Batch
 from ..training.train import check_fit
@@ -19,8 +22,14 @@ class Arrays(IndexedSource):
         values = check_fit(settings.program.task, state, "`data`", data, batch_size)
         check_finite_data("`data`", data)
         super().__init__(samples, batch_size, values, settings)
-        shuffle = settings.shuffle and data is not None
-        self.whole = Segment(self.program.devices.replicate(data), 0, self.steps, shuffle)
+        self.shuffled = settings.shuffle and data is not None
+        self.whole = Segment(self.program.devices.replicate(data), 0, self.steps, order=None)
 
-    def segment(self, epoch: int, at: EpochState) -> Segment:
+    def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
+        if self.shuffled:
+            order = epoch_order(at.state.key, self.number(at), self.samples)
+            self.whole = self.whole._replace(order=self.program.devices.replicate(order))
+        yield from super().epoch(at, stop)
+
+    def segment(self, at: EpochState) -> Segment:
         return self.whole

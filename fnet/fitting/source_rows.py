@@ -60,12 +60,12 @@ class Rows(IndexedSource):
                 self.ended.set()
                 self.chunk = self.coming = None
 
-    def segment(self, epoch: int, at: EpochState) -> Segment:
+    def segment(self, at: EpochState) -> Segment:
         if self.chunk is None or at.steps == self.chunk.stop:
             self.chunk = None  # before the one after the next is read: two are enough
             try:
                 if self.coming is None:  # the device waits for this one, so it is short
-                    self.coming = self.submit(at.state.key, epoch, at.steps, self.steps_a_look)
+                    self.coming = self.submit(at, at.steps, self.steps_a_look)
                 self.chunk = self.coming.result()
             except Exception as error:
                 error.add_note(
@@ -73,23 +73,24 @@ class Rows(IndexedSource):
                     f"what was trained until then is saved where `callbacks` hold Checkpoints"
                 )
                 raise
-            self.coming = self.following(self.chunk, at.state.key, epoch)
-        return Segment(self.chunk.data, self.chunk.start, self.chunk.stop, shuffle=False)
+            self.coming = self.following(self.chunk, at)
+        return Segment(self.chunk.data, self.chunk.start, self.chunk.stop, order=None)
 
-    def following(self, chunk: Chunk, key: jax.Array, epoch: int) -> Future[Chunk] | None:
+    def following(self, chunk: Chunk, at: EpochState) -> Future[Chunk] | None:
         if chunk.error:
             failed: Future[Chunk] = Future()
             failed.set_exception(chunk.error)
             return failed
         twice = 2 * (chunk.stop - chunk.start)
-        return self.submit(key, epoch, chunk.stop, twice) if chunk.stop < self.steps else None
+        return self.submit(at, chunk.stop, twice) if chunk.stop < self.steps else None
 
-    def submit(self, key: jax.Array, epoch: int, start: int, steps: int) -> Future[Chunk]:
+    def submit(self, at: EpochState, start: int, steps: int) -> Future[Chunk]:
         """Start to read the chunk from here; the device computes its order before it is busy."""
         stop = min(start + min(steps, self.steps_a_chunk), self.steps)
         rows = start * self.batch_size + np.arange(self.steps_a_chunk * self.batch_size)
         rows = np.minimum(rows, self.samples - 1)
         if self.settings.shuffle:
+            key, epoch = at.state.key, self.number(at)
             rows = np.asarray(shuffled(key, jnp.asarray(rows), epoch, self.samples))
         return self.thread.submit(self.read, rows, start, stop)
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..data.shuffle import epoch_order
 from ..distributed.processes import as_first
 from ..training.epochs import run_steps
 from ..training.program import Program, Value
@@ -43,9 +42,9 @@ class Segment(NamedTuple):
     """Some steps of an epoch, and the data on the device that holds their samples."""
 
     data: Batch
-    start: int  # the step that begins at row 0 of the data, if that is not to be shuffled
+    start: int  # the step that begins with the first row
     stop: int
-    shuffle: bool
+    order: jax.Array | None  # the rows of the data in the order of their use, if that is another
 
 
 class EpochState(NamedTuple):
@@ -144,22 +143,25 @@ class IndexedSource(Source):
         }
 
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
-        epoch = (int(at.state.step) - at.steps) // self.steps
         while at.steps < self.steps and not at.failure:
-            at = self.advance(epoch, at)
+            at = self.advance(at)
             yield at
             if stop():
                 return
 
-    def advance(self, epoch: int, at: EpochState) -> EpochState:
+    def number(self, at: EpochState) -> int:
+        """Of the epoch, from 0 on."""
+        return (int(at.state.step) - at.steps) // self.steps
+
+    def advance(self, at: EpochState) -> EpochState:
         """One call further, or a step at a time where it leaves what is not finite."""
         # A smaller last batch is another program; the first call need not wait for its compilation.
         whole = self.samples // self.batch_size
         last = whole if at.steps < whole else self.steps
-        segment = self.segment(epoch, at)
+        segment = self.segment(at)
         end = int(min(at.steps + self.steps_a_call, last, segment.stop, self.next_save(at)))
         began, steps = time.monotonic(), end - at.steps
-        run, flags = self.call(segment, epoch, at, end)
+        run, flags = self.call(segment, at, end)
         if still_finite((at.state, at.sums), flags):
             samples = sum(map(self.length, range(at.steps, end)))
             at = at.after(run, steps, samples)
@@ -167,8 +169,8 @@ class IndexedSource(Source):
             if quick and steps == self.steps_a_call:
                 self.steps_a_call *= 2
         while at.steps < end and not at.failure:
-            run, flags = self.call(segment, epoch, at, at.steps + 1)
-            batch = partial(self.batch, segment, epoch, at)
+            run, flags = self.call(segment, at, at.steps + 1)
+            batch = partial(self.batch, segment, at)
             at = self.accept_step(at, run, flags, self.length(at.steps), batch)
         return at
 
@@ -176,44 +178,39 @@ class IndexedSource(Source):
         return min(self.batch_size, self.samples - index * self.batch_size)
 
     @abc.abstractmethod
-    def segment(self, epoch: int, at: EpochState) -> Segment:
+    def segment(self, at: EpochState) -> Segment:
         """The steps whose samples are in memory, including the next one."""
 
-    def call(
-        self, segment: Segment, epoch: int, at: EpochState, stop: int
-    ) -> tuple[Run, jax.Array]:
+    def call(self, segment: Segment, at: EpochState, stop: int) -> tuple[Run, jax.Array]:
         """The steps up to `stop`, all of one size."""
         return segment_steps(
-            self.program, at.state, at.sums, segment.data, epoch, segment.start, at.steps, stop,
-            self.batch_size, self.length(at.steps), segment.shuffle,
+            self.program, at.state, at.sums, segment.data, segment.order, segment.start, at.steps,
+            stop, self.batch_size, self.length(at.steps),
         )  # fmt: skip
 
-    def batch(self, segment: Segment, epoch: int, at: EpochState) -> Batch:
+    def batch(self, segment: Segment, at: EpochState) -> Batch:
         """The batch of the next step."""
         first = (at.steps - segment.start) * self.batch_size
         rows = np.arange(first, first + self.length(at.steps))
-        if segment.shuffle:
-            rows = np.asarray(epoch_order(at.state.key, epoch, self.samples))[rows]
+        if segment.order is not None:
+            rows = np.asarray(segment.order)[rows]
         return jax.tree.map(lambda array: array[rows], segment.data)
 
 
-@partial(jax.jit, static_argnames=("program", "batch_size", "length", "shuffle"))
+@partial(jax.jit, static_argnames=("program", "batch_size", "length"))
 def segment_steps(
     program: Program,
     state: TrainState,
     sums: EpochSums,
     data: Batch,
-    epoch: jax.Array,
+    order: jax.Array | None,
     first: jax.Array,
     start: jax.Array,
     stop: jax.Array,
     batch_size: int,
     length: int,
-    shuffle: bool,
 ) -> tuple[Run, jax.Array]:
-    run = run_steps(
-        program, state, sums, data, epoch, start, stop, batch_size, length, shuffle, first
-    )
+    run = run_steps(program, state, sums, data, order, start, stop, batch_size, length, first)
     return run, finite_leaves(run)
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from ..data.batches import num_samples
-from ..data.shuffle import feistel, round_keys
+from ..data.shuffle import epoch_order
 from .evaluate import means
 from .program import Program
 from .scan import loop, scan
@@ -23,30 +24,30 @@ def run_steps(
     state: TrainState,
     sums: EpochSums,
     data: Batch,
-    epoch: jax.Array,
+    order: jax.Array | None,
     start: int | jax.Array,
     stop: int | jax.Array,
     batch_size: int,
     length: int,
-    shuffle: bool,
     first: int | jax.Array = 0,
 ) -> tuple[TrainState, EpochSums]:
     """Steps `start` to `stop` of an epoch, with `length` samples each.
 
     That is `batch_size`, but for the last batch, which is a step of its own size where it is
-    smaller: no padding, so batch statistics are its own. Step `first` begins at row 0 of `data`.
-    Data that is None gives steps of one sample, which the task draws.
+    smaller: no padding, so batch statistics are its own. Step `first` begins with the first of the
+    rows in `order`, or with row 0 of `data` without one. Data that is None gives steps of one
+    sample, which the task draws.
     """
-    order = round_keys(state.key, epoch)
 
     def one_step(
         index: jax.Array, carry: tuple[TrainState, EpochSums]
     ) -> tuple[TrainState, EpochSums]:
         state, sums = carry
+        begin = (index - first) * batch_size
         # A slice of data that lies in order would be faster, but changes the last bits.
-        rows = (index - first) * batch_size + jnp.arange(length)
-        if shuffle and data is not None:
-            rows = feistel(order, rows, num_samples(data))
+        rows = begin + jnp.arange(length)
+        if order is not None:
+            rows = lax.dynamic_slice_in_dim(order, begin, length)
         rows = program.devices.replicate(rows)  # so that no device waits for another's part
         state, logs = step(program, state, jax.tree.map(lambda array: array[rows], data))
         return state, add_step(program, sums, index, length, logs)
@@ -72,11 +73,12 @@ def run(
 
     def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
         carry = state, empty_sums(program, steps)
+        order = None
+        if shuffle and data is not None:
+            order = program.devices.replicate(epoch_order(state.key, epoch, size))
         for start, stop, length in ((0, whole, batch_size), (whole, steps, rest)):
             if start < stop:
-                carry = run_steps(
-                    program, *carry, data, epoch, start, stop, batch_size, length, shuffle
-                )
+                carry = run_steps(program, *carry, data, order, start, stop, batch_size, length)
         state, sums = carry
         logs = averages(sums.totals, size)
         if validation is not None:
