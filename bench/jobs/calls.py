@@ -105,6 +105,7 @@ def raw_loop(
 
 def repeated(clock: Clock, depth: int) -> Result:
     """Median seconds of each public call, and of its compiled programs called by themselves."""
+    from fnet.data.batches import Samples
     from fnet.data.shuffle import epoch_order
     from fnet.distributed.sharding import Devices
     from fnet.fitting.sources import segment_steps
@@ -128,10 +129,10 @@ def repeated(clock: Clock, depth: int) -> Result:
 
     def fit_programs() -> None:
         sums, later = jax.device_put(empty_sums(program, samples // batch_size)), state
-        order = epoch_order(state.key, 0, samples)
+        rows, order = Samples.of(data), epoch_order(state.key, 0, samples)
         for step in range(samples // batch_size):
             (later, sums), flags = segment_steps(
-                program, later, sums, data, order, 0, step, step + 1, batch_size, batch_size
+                program, later, sums, rows, order, 0, step, step + 1, batch_size, batch_size
             )
             flags.block_until_ready()
         jax.block_until_ready(later)

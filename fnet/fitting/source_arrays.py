@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from ..core.checks import check_batch_size, check_finite_data
-from ..data.batches import num_samples
+from ..data.batches import Samples, num_samples
 from ..data.shuffle import epoch_order
 from ..training.state import TrainState
 from ..training.task import Batch
@@ -23,7 +23,8 @@ class Arrays(IndexedSource):
         check_finite_data("`data`", data)
         super().__init__(samples, batch_size, values, settings)
         self.shuffled = settings.shuffle and data is not None
-        self.whole = Segment(self.program.devices.replicate(data), 0, self.steps, order=None)
+        samples_there = self.program.devices.replicate(Samples.of(data))
+        self.whole = Segment(samples_there, 0, self.steps, order=None)
 
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         if self.shuffled:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_batch_size, check_finite_data
+from ..data.batches import Samples
 from ..data.random_access import RandomAccessData, native
 from ..data.shuffle import index_shuffle
 from ..training.program import training_values
@@ -26,7 +27,7 @@ LOOKS = 16  # reads a chunk: each has a price, and what it brings should fit a c
 class Chunk(NamedTuple):
     """The rows of some steps in their order, on the device."""
 
-    data: Batch
+    data: Samples
     start: int  # the first of the steps
     stop: int
     error: Exception | None  # why it ends early
@@ -117,9 +118,8 @@ class Rows(IndexedSource):
             for buffer, array in zip(*map(jax.tree.leaves, (buffers, batch)), strict=True):
                 buffer[part] = array
             step = end
-        return Chunk(
-            jax.block_until_ready(self.program.devices.replicate(buffers)), start, stop, error
-        )
+        samples = self.program.devices.replicate(Samples.of(buffers))
+        return Chunk(jax.block_until_ready(samples), start, stop, error)
 
     def checked(self, rows: np.ndarray) -> Batch:
         """The batch, its values checked; an error names the bad row."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..data.batches import Samples
 from ..distributed.processes import as_first
 from ..training.epochs import run_steps
 from ..training.program import Program, Value
@@ -41,7 +42,7 @@ class Settings:
 class Segment(NamedTuple):
     """Some steps of an epoch, and the data on the device that holds their samples."""
 
-    data: Batch
+    data: Samples
     start: int  # the step that begins with the first row
     stop: int
     order: jax.Array | None  # the rows of the data in the order of their use, if that is another
@@ -194,7 +195,7 @@ class IndexedSource(Source):
         rows = np.arange(first, first + self.length(at.steps))
         if segment.order is not None:
             rows = np.asarray(segment.order)[rows]
-        return jax.tree.map(lambda array: array[rows], segment.data)
+        return segment.data.take(rows)
 
 
 @partial(jax.jit, static_argnames=("program", "batch_size", "length"))
@@ -202,7 +203,7 @@ def segment_steps(
     program: Program,
     state: TrainState,
     sums: EpochSums,
-    data: Batch,
+    data: Samples,
     order: jax.Array | None,
     first: jax.Array,
     start: jax.Array,

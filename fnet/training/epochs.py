@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..data.batches import num_samples
+from ..data.batches import Samples, num_samples
 from ..data.shuffle import epoch_order
 from .evaluate import means
 from .program import Program
@@ -23,7 +23,7 @@ def run_steps(
     program: Program,
     state: TrainState,
     sums: EpochSums,
-    data: Batch,
+    data: Samples,
     order: jax.Array | None,
     start: int | jax.Array,
     stop: int | jax.Array,
@@ -49,7 +49,7 @@ def run_steps(
         if order is not None:
             rows = lax.dynamic_slice_in_dim(order, begin, length)
         rows = program.devices.replicate(rows)  # so that no device waits for another's part
-        state, logs = step(program, state, jax.tree.map(lambda array: array[rows], data))
+        state, logs = step(program, state, data.take(rows))
         return state, add_step(program, sums, index, length, logs)
 
     state, sums = loop(start, stop, one_step, (state, sums))
@@ -69,7 +69,7 @@ def run(
 ) -> tuple[TrainState, History]:
     size = num_samples(data) if steps is None else steps
     whole, rest = divmod(size, batch_size)
-    steps = whole + bool(rest)
+    steps, samples = whole + bool(rest), Samples.of(data)
 
     def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
         carry = state, empty_sums(program, steps)
@@ -78,7 +78,7 @@ def run(
             order = program.devices.replicate(epoch_order(state.key, epoch, size))
         for start, stop, length in ((0, whole, batch_size), (whole, steps, rest)):
             if start < stop:
-                carry = run_steps(program, *carry, data, order, start, stop, batch_size, length)
+                carry = run_steps(program, *carry, samples, order, start, stop, batch_size, length)
         state, sums = carry
         logs = averages(sums.totals, size)
         if validation is not None:

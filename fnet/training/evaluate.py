@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size
 from ..core.trees import Tree
-from ..data.batches import num_samples
+from ..data.batches import Samples, num_samples
 from ..distributed.sharding import devices_of
 from ..losses.statistics import finished, mean_over_samples
 from .program import Program, evaluation_key, evaluation_names
@@ -123,11 +123,11 @@ def average(
     if data is None:
         return finished(mean_over_samples(values(jnp.zeros((), int), None)))
     size, padded = num_samples(data), program.task.independent
-    batch_size = min(batch_size, size)
+    batch_size, samples = min(batch_size, size), Samples.of(data)
 
     def totals(number: jax.Array, length: int) -> Tree:
         rows = number * batch_size + jnp.arange(length)
-        batch = jax.tree.map(lambda array: array[jnp.minimum(rows, size - 1)], data)
+        batch = samples.take(jnp.minimum(rows, size - 1))
 
         def total(value: jax.Array) -> jax.Array:
             if not value.ndim:
