@@ -17,6 +17,7 @@ import pytest
 from real_data import folder_of
 
 import fnet
+from fnet.core.user_cache import user_cache
 from fnet.datasets import _FASHION_MNIST, _MNIST, download, fashion_mnist, idx, mnist, mnist_5k
 from fnet.datasets.download import Dataset, load
 from fnet.datasets.idx_files import TYPES, IdxFile
@@ -98,7 +99,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv("FNET_DATA_DIR", raising=False)
     monkeypatch.setattr(download, "PAUSES", (0, 0, 0))
-    return download._cache() / "tiny"
+    return user_cache() / "tiny"
 
 
 def tiny(*mirrors, folders=()):
@@ -316,7 +317,31 @@ def test_the_cache_is_where_the_platform_keeps_it(tmp_path, monkeypatch, platfor
     monkeypatch.setattr(sys, "platform", platform)
     for variable, place in (("XDG_CACHE_HOME", "xdg"), ("LOCALAPPDATA", "local"), ("HOME", "home")):
         monkeypatch.setenv(variable, str(tmp_path / place))
-    assert download._cache() == tmp_path / folder
+    assert user_cache() == tmp_path / folder
+
+
+def test_a_packed_file_is_unpacked_once(tmp_path, cache):
+    check(load(tiny(), put(tmp_path / "data")))
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == PLAIN
+    put(tmp_path / "data", dict.fromkeys(NAMES, b"not looked at"))
+    check(load(tiny(), tmp_path / "data"))
+
+
+def test_a_damaged_copy_is_unpacked_again(tmp_path, cache):
+    put(cache, dict.fromkeys(NAMES, b"damaged"), "")
+    check(load(tiny(), put(tmp_path / "data")))
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == PLAIN
+
+
+def test_a_plain_file_is_not_copied(tmp_path, cache):
+    check(load(tiny(), put(tmp_path / "data", PLAIN, "")))
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_takes_nothing_from_a_packed_file(tmp_path, cache):
+    cache.parent.mkdir(parents=True)
+    cache.write_text("in the way")
+    check(load(tiny(), put(tmp_path / "data")))
 
 
 # Downloads

@@ -9,10 +9,9 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "fnet"
 ORDER = (
-    "core layers models losses optimizers data distributed training files interop fitting planning "
-    "plots"
+    "core layers models losses optimizers data datasets distributed training files interop fitting "
+    "planning plots"
 )
-IMPORTS_NOTHING = "datasets"  # a world of its own
 FOLDERS = {path.stem: path for path in PACKAGE.iterdir() if path.stem not in ("__init__", "py")}
 
 
@@ -28,15 +27,15 @@ def imported(path: pathlib.Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("folder", [IMPORTS_NOTHING, *ORDER.split()])
+@pytest.mark.parametrize("folder", ORDER.split())
 def test_imports_point_to_the_left(folder):
-    before = ORDER.partition(folder)[0].split() if folder != IMPORTS_NOTHING else []
-    backward = imported(FOLDERS[folder]) - set(before)
+    names = ORDER.split()
+    backward = imported(FOLDERS[folder]) - set(names[: names.index(folder)])
     assert not backward, f"{folder} imports {backward}, which stand after it"
 
 
 def test_every_folder_has_its_place():
-    assert FOLDERS.keys() - {"__pycache__"} == {IMPORTS_NOTHING, *ORDER.split()}
+    assert FOLDERS.keys() - {"__pycache__"} == set(ORDER.split())
 
 
 def test_importing_fnet_imports_only_what_it_needs():

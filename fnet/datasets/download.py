@@ -1,8 +1,8 @@
 """Find the files of a dataset on this machine, or download them to the cache."""
 
+import contextlib
 import gzip
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -13,6 +13,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.user_cache import user_cache
 from .idx_files import IdxFile
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int32]]
@@ -47,8 +48,8 @@ def load(dataset: Dataset, data_dir: str | os.PathLike[str] | None = None) -> tu
 
 
 def _folders(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """The folders to search, in order; the last is the cache."""
-    folders = [*map(Path, dataset.folders), _cache() / dataset.name]
+    """The folders to search, in order; the last is the cache, whose unpacked files come first."""
+    folders = [*map(Path, dataset.folders), user_cache() / dataset.name]
     if root := os.environ.get("FNET_DATA_DIR"):
         folders.insert(0, Path(root).expanduser() / dataset.name)
     if data_dir is not None:
@@ -64,34 +65,30 @@ def _folders(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> list[
     return folders
 
 
-def _cache() -> Path:
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "fnet"
-
-
 def _load_file(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.uint8]:
     cache = folders[-1]
-    for folder in folders:
-        for path in (folder / f"{file.name}.gz", folder / file.name):
-            if not path.is_file():
-                continue
-            try:
-                with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-                    return file.read(stream)
-            except ValueError as error:
-                if folder != cache:  # a damaged file in the cache is replaced
-                    raise ValueError(
-                        f"{path} is not {file.name} of {dataset.name}: {error}. "
-                        "Delete it to download an intact copy, or choose another folder."
-                    ) from error
+    unpacked = cache / file.name  # which takes a quarter of the time to read
+    places = (folder / f"{file.name}{suffix}" for folder in folders for suffix in (".gz", ""))
+    for path in (unpacked, *places):
+        if not path.is_file():
+            continue
+        try:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb", 0) as stream:
+                array = file.read(stream)
+        except ValueError as error:
+            if path.parent != cache:  # a damaged file in the cache is replaced
+                raise ValueError(
+                    f"{path} is not {file.name} of {dataset.name}: {error}. "
+                    "Delete it to download an intact copy, or choose another folder."
+                ) from error
+            continue
+        if path.suffix == ".gz":
+            with contextlib.suppress(OSError):  # only the next time is slower
+                _save(unpacked, file.header + array.tobytes())
+        return array
     array = _fetch(dataset, file, folders)
     try:
-        _save(cache / file.name, file.header + array.tobytes())
+        _save(unpacked, file.header + array.tobytes())
     except OSError as error:  # the data is loaded all the same
         warnings.warn(
             f"{cache} must be writable to cache {file.name}, got: {error}. The file is downloaded "

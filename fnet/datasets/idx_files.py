@@ -43,7 +43,7 @@ class IdxFile:
         """The bytes before the elements."""
         return struct.pack(f">HBB{len(self.shape)}I", 0, 8, len(self.shape), *self.shape)
 
-    def read(self, stream: io.BufferedIOBase) -> NDArray[np.uint8]:
+    def read(self, stream: io.RawIOBase | io.BufferedIOBase) -> NDArray[np.uint8]:
         """Read the array from a stream of uncompressed bytes, for example a `gzip.GzipFile`.
 
         Returns:
@@ -53,17 +53,22 @@ class IdxFile:
             ValueError: the bytes are not those of the file.
         """
         size = len(self.header) + math.prod(self.shape)
+        array = np.empty(size + 1, np.uint8)  # bounded, but enough to detect a longer file
+        data = array.data
+        received = 0
         try:
-            data = stream.read(size + 1)  # bounded, but enough to detect a longer file
+            while read := stream.readinto(data[received:]):
+                received += read
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"expected a complete gzip file, got: {error}") from error
-        if len(data) != size:
-            received = "more" if len(data) > size else len(data)
-            raise ValueError(f"expected {size} bytes, got {received}")
-        digest = hashlib.sha256(data).hexdigest()  # covers the header too
+        if received != size:
+            raise ValueError(
+                f"expected {size} bytes, got {received if received < size else 'more'}"
+            )
+        digest = hashlib.sha256(data[:size]).hexdigest()  # covers the header too
         if digest != self.sha256:
             raise ValueError(f"expected the SHA-256 {self.sha256}, got {digest}")
-        return np.frombuffer(data, np.uint8, offset=len(self.header)).reshape(self.shape).copy()
+        return array[len(self.header) : size].reshape(self.shape)
 
 
 def idx(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:
