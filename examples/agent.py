@@ -94,6 +94,8 @@ def start(key: jax.Array) -> fnet.TrainState:
 
 
 def main() -> None:
+    fnet.cache_programs()
+
     # The carts are part of the state, so a step plays and learns, and eight whole runs with all
     # that happens in them are one program.
     task = fnet.task(reinforce, stateful=True)

@@ -29,6 +29,7 @@ def with_position(params: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def main() -> None:
+    fnet.cache_programs()
     parser = argparse.ArgumentParser(description="Train a transformer on Python's manual.")
     parser.add_argument("--epochs", type=int, default=5)
     epochs = parser.parse_args().epochs

@@ -79,6 +79,7 @@ accuracies = jax.jit(jax.vmap(jax.vmap(accuracy, (0, 0, None, None)), (None, Non
 
 
 def main() -> None:
+    fnet.cache_programs()
     (images, digits), (test_images, test_digits) = fnet.datasets.mnist_5k()
 
     keys = jax.random.split(jax.random.key(0))

@@ -17,6 +17,7 @@ import fnet
 
 
 def main() -> None:
+    fnet.cache_programs()
     parser = argparse.ArgumentParser(description="Train a convolutional network.")
     parser.add_argument("--fashion", action="store_true", help="Fashion-MNIST instead of MNIST")
     parser.add_argument("--epochs", type=int, help="3, or 20 on the bundled digits")

@@ -79,6 +79,7 @@ def energy_distance(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def main() -> None:
+    fnet.cache_programs()
     data_key, fresh_key, noise_key, run_key = jax.random.split(jax.random.key(0), 4)
     data, fresh = moons(data_key, 4000), moons(fresh_key, 2000)
 

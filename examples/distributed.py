@@ -18,6 +18,7 @@ import fnet
 
 
 def main() -> None:
+    fnet.cache_programs()
     parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--coordinator", help="address:port of process 0")
     parser.add_argument("--processes", type=int)

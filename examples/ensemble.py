@@ -16,6 +16,7 @@ MEMBERS = 16
 
 
 def main() -> None:
+    fnet.cache_programs()
     train, (images, labels) = fnet.datasets.mnist_5k()
     net = fnet.sequential(
         fnet.rescale(1 / 255),

@@ -39,6 +39,7 @@ class MLP(nn.Module):
 
 
 def main() -> None:
+    fnet.cache_programs()
     train, (images, labels) = fnet.datasets.mnist_5k()
     keys = jax.random.split(jax.random.key(0), SEEDS)
 

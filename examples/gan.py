@@ -76,6 +76,8 @@ def draw(axes: Axes, points: Any, title: str) -> None:
 
 
 def main() -> None:
+    fnet.cache_programs()
+
     # Two optimizers in one state make the whole game one function of it, as any other run: a vmap
     # over keys plays four games in one program, each with its averages, which draw the points.
     task = fnet.task(rivals)

@@ -17,6 +17,7 @@ from fnet.plots import TRAINING, VALIDATION, tidy
 
 
 def main() -> None:
+    fnet.cache_programs()
     (x, y), _ = fnet.datasets.mnist_5k()
     train, validation = (x[:1000], y[:1000]), (x[1000:2000], y[1000:2000])
     net = fnet.sequential(

@@ -60,6 +60,7 @@ def meta(params: Any, batch: None, key: jax.Array, steps: int) -> jax.Array:
 
 
 def main() -> None:
+    fnet.cache_programs()
     optimizer = fnet.adam(fnet.cosine(3e-3, STEPS))
     start = fnet.train_state(NET, optimizer, jax.random.key(0), (1,))
 

@@ -15,6 +15,7 @@ import fnet
 
 
 def main() -> None:
+    fnet.cache_programs()  # the next run compiles nothing
     parser = argparse.ArgumentParser(
         description="Train 784-512-10 on MNIST.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

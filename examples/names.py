@@ -62,6 +62,7 @@ def bits_by_counts(train: list[str], test: list[str], order: int) -> float:
 
 
 def main() -> None:
+    fnet.cache_programs()
     known = names()
     held_out, train = known[:600], known[600:]
     print(f"{len(train)} names to learn from, such as {', '.join(train[:6])}")

@@ -145,6 +145,7 @@ def steps() -> None:
 
 
 def main() -> None:
+    fnet.cache_programs()
     ball()
     race()
     steps()

@@ -76,6 +76,7 @@ def reference(modes: int = 1024, steps: int = 2000) -> tuple[np.ndarray, np.ndar
 
 
 def main() -> None:
+    fnet.cache_programs()
     t, x, u = reference()
     grid = np.meshgrid(t, x, indexing="ij")
     points = tuple(jnp.asarray(array.ravel(), jnp.float32) for array in (*grid, u))

@@ -20,6 +20,8 @@ WIDTHS = (2, 4, 8, 16, 32, 64)
 
 
 def main() -> None:
+    fnet.cache_programs()
+
     # A perceptron is one unit, relu(b + w · x): a flat line with one bend.
     perceptron = fnet.sequential(fnet.dense(1), fnet.relu)
     weights = {"kernel": jnp.array([[2.0], [-1.0]]), "bias": jnp.array([0.5])}

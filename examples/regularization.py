@@ -26,6 +26,8 @@ def task_of(net: Any) -> Any:
 
 
 def main() -> None:
+    fnet.cache_programs()
+
     # Few samples and many parameters: what is learned of these digits is not true of others.
     (x, y), test = fnet.datasets.mnist_5k()
     train = x[:1000], y[:1000]

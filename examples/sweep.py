@@ -13,6 +13,7 @@ from fnet.plots import COLORS, STYLES, tidy
 
 
 def main() -> None:
+    fnet.cache_programs()
     train, test = fnet.datasets.mnist_5k()
     net = fnet.sequential(
         fnet.rescale(1 / 255), fnet.flatten, fnet.dense(32), fnet.relu, fnet.dense(10), fnet.softmax

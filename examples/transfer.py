@@ -94,6 +94,7 @@ def merged(own: Any, known: Any) -> Any:
 
 
 def main() -> None:
+    fnet.cache_programs()
     (x, y), (x_test, y_test) = fnet.datasets.mnist_5k()
     early, late = y < 5, y_test >= 5
     few = np.concatenate([np.flatnonzero(y == digit)[:10] for digit in range(5, 10)])

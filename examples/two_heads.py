@@ -63,6 +63,7 @@ def with_arithmetic(layers: Any, x: Pair) -> Answers:
 
 
 def main() -> None:
+    fnet.cache_programs()
     digits, test_digits = fnet.datasets.mnist_5k()
     train, test = pairs(digits, 8000), pairs(test_digits, 2000)
 

@@ -62,6 +62,7 @@ def show(axes: Axes, tiles: Any, title: str) -> None:
 
 
 def main() -> None:
+    fnet.cache_programs()
     (images, _), (test_images, test_labels) = fnet.datasets.mnist_5k()
     encoder_key, decoder_key, run_key = jax.random.split(jax.random.key(0), 3)
     params = {

@@ -7,6 +7,7 @@ from .files import (
     Checkpoints as Checkpoints,
     CorruptFileError as CorruptFileError,
     OrbaxCheckpoints as OrbaxCheckpoints,
+    cache_programs as cache_programs,
     export as export,
     load as load,
     load_exported as load_exported,

@@ -15,11 +15,13 @@ collect_ignore_glob = ["data/*/make.py"]  # programs, which need keras and torch
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What one process of a run compiles, the others load: the workers of pytest, and what tests start.
-# The `compilations` fixture lists what is loaded too.
-OWN_PROGRAMS = None
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    OWN_PROGRAMS = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="fnet-tests-")
+# A cache for this run alone, in place of the user's. What one process of it compiles, the others
+# load: the workers of pytest, and what tests start. The `compilations` fixture lists what is loaded
+# too.
+OWN_CACHE = None
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    OWN_CACHE = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fnet-tests-")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(OWN_CACHE, "programs"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -55,5 +57,5 @@ def compilations():
 
 
 def pytest_unconfigure() -> None:
-    if OWN_PROGRAMS:
-        shutil.rmtree(OWN_PROGRAMS, ignore_errors=True)
+    if OWN_CACHE:
+        shutil.rmtree(OWN_CACHE, ignore_errors=True)
