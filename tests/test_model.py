@@ -620,6 +620,12 @@ def test_reshape_to_what_is_no_shape(shape):
         fnet.reshape(shape)
 
 
+def test_reshape_to_sizes_one_by_one():
+    words = "`shape` of reshape must be a tuple of integers, one of which may be -1, got 28, 28. "
+    with refused(ValueError, words + "Leave the batch axis out: reshape((28, 28))."):
+        fnet.reshape(28, 28)
+
+
 def test_batch_norm_of_one_sample():
     net = fnet.sequential(fnet.batch_norm())
     params, state = fnet.init(net, KEY, (3,)), fnet.init_state(net, (3,))

@@ -43,12 +43,14 @@ class reshape(Layer):
 
     shape: Shape
 
-    def __post_init__(self) -> None:
-        shape = self.shape
-        if not isinstance(shape, (tuple, list)) or not all(is_integer(n, -1) for n in shape):
+    def __init__(self, shape: Shape, *rest: int) -> None:  # `rest`: as in NumPy's x.reshape(2, 3)
+        fits = isinstance(shape, (tuple, list)) and all(is_integer(n, -1) for n in shape)
+        if rest or not fits:
+            came = ", ".join(map(repr, (shape, *rest)))
+            example = f"({came})" if rest else "(28, 28, 1)"
             raise ValueError(
                 f"`shape` of reshape must be a tuple of integers, one of which may be -1, got "
-                f"{shape!r}. Leave the batch axis out: reshape((28, 28, 1))."
+                f"{came}. Leave the batch axis out: reshape({example})."
             )
         object.__setattr__(self, "shape", tuple(map(int, shape)))
 
