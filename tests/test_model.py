@@ -1,7 +1,9 @@
 """What one does with a model, what it refuses, and in which words."""
 
 import re
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import chex
 import jax
@@ -210,6 +212,28 @@ dropout          (448,)                  0        0                0
 dense_1          (10,)               4,490   17,960            8,970
 total            (10,)               5,258   21,032           53,226
 """
+
+
+class Sizes(NamedTuple):
+    units: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class of_sizes(fnet.Layer):
+    """A layer whose hyperparameters are a named tuple."""
+
+    sizes: Sizes
+
+    def init(self, key, in_shape):
+        return {"kernel": jnp.ones((*in_shape, self.sizes.units))}, {}, (self.sizes.units,)
+
+    def apply(self, params, state, x, key, training):
+        return self.sizes.scale * x @ params["kernel"], state
+
+
+def test_summary_of_a_layer_that_holds_a_named_tuple():
+    assert fnet.summary(of_sizes(Sizes(units=2, scale=0.5)), (3,)).split()[-3] == "6"
 
 
 def test_summary_of_a_nested_model():

@@ -111,7 +111,8 @@ def rows(name: str, layer: Layer, in_shape: Shapes, depth: int) -> Iterator[Row]
 def unrolled(value: Any) -> Any:
     """Unroll the loops of a layer, since XLA counts the body of a loop only once."""
     if isinstance(value, tuple):
-        return tuple(map(unrolled, value))
+        parts = tuple(map(unrolled, value))
+        return type(value)(*parts) if hasattr(value, "_fields") else parts  # a named tuple
     if not isinstance(value, Layer):
         return value
     twin = copy.copy(value)
