@@ -136,15 +136,15 @@ def test_labels_that_are_no_class_are_refused():
 def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, monkeypatch, figures):
     monkeypatch.setenv("FNET_DATA_DIR", str(tmp_path / "none"))
 
-    def begin(name):
+    def begin(name, *arguments):
         folder = fnet.OrbaxCheckpoints(tmp_path / name)
-        command = [str(PROGRAM), "--epochs", "10", "--every", "8"]
-        return folder, together(*command, "--checkpoints", str(folder.directory))
+        command = [str(PROGRAM), "--epochs", "5", "--checkpoints", str(folder.directory)]
+        return folder, together(*command, *arguments)
 
-    whole, processes = begin("whole")
+    whole, processes = begin("whole")  # which is saved after each epoch of 32 steps
     assert [status for status, _, _ in ended(processes)] == [0, 0]
     for number, kill in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, None]):
-        folder, processes = begin("parts")
+        folder, processes = begin("parts", "--every", "8")
         before = max(folder.steps(), default=0)
         while kill and max(folder.steps(), default=0) < before + 24:
             assert all(process.poll() is None for process in processes)
