@@ -173,8 +173,9 @@ def test_random_models(problem):
 
 
 @pytest.mark.soak
-def test_many_random_models(figures):
-    many = 100
+@pytest.mark.parametrize("part", [1, 2])  # for two cores
+def test_many_random_models(part, figures):
+    many = 30
 
     @settings(common, max_examples=many)
     @given(problems())
@@ -182,5 +183,5 @@ def test_many_random_models(figures):
         check_laws(problem)
 
     check()
-    what = "a random model with random shapes and dtypes: init, predict, train, save and load"
-    figures(what, f"{many} of {many} without a crash, all laws held")
+    what = "random models with random shapes and dtypes: init, predict, train, save and load"
+    figures(f"{what}, {part} of 2", f"{many} of {many} without a crash, all laws held")
