@@ -1,8 +1,10 @@
 """Law 7: nothing in a step waits for the host."""
 
+import chex
 import jax
 import pytest
 from own_tasks import OWN
+from problems import bits
 
 import fnet
 from fnet.fitting import sources
@@ -39,11 +41,13 @@ class Traced(Exception):
     pass
 
 
-def fit(case, monkeypatch):
+def fit(case, monkeypatch, block=1):
     segment_steps = sources.segment_steps
 
     def trace(*args):
-        raise Traced(segment_steps.trace(*args).jaxpr)
+        if args[-1] == block:
+            raise Traced(segment_steps.trace(*args).jaxpr)
+        return segment_steps(*args)
 
     monkeypatch.setattr(sources, "segment_steps", trace)
     with pytest.raises(Traced) as traced:
@@ -104,3 +108,36 @@ def test_law_7_would_see_the_order_in_a_step():
     program = jax.make_jaxpr(lambda state: jax.lax.scan(one, state, jax.numpy.arange(3)))(state)
     (body,) = steps(program)
     assert "while" in {equation.primitive.name for equation in every(body)}
+
+
+@pytest.mark.bits
+def test_law_3_holds_for_steps_in_blocks(monkeypatch):
+    """11 steps an epoch, in calls of 1, 2, 4 and 4, then of 8 and 3: 4 and 8 are whole blocks."""
+    case, blocks = CASES["supervised"], []
+    segment_steps = sources.segment_steps
+
+    def noted(*args):
+        blocks.append(args[-1])
+        return segment_steps(*args)
+
+    monkeypatch.setattr(sources, "segment_steps", noted)
+    run = {"epochs": 3, "batch_size": 2, "record": ["loss"], "record_every": 2}
+    runs = []
+    for block in (1, 4):
+        monkeypatch.setitem(sources.BLOCK, "cpu", block)
+        blocks.clear()
+        runs.append(fnet.fit(case.task, case.start(), case.data, progress=False, **run))
+        assert set(blocks) == {1, block}
+    runs.append(fnet.train(case.task, case.start(), case.data, **run))
+    for other in runs[1:]:
+        chex.assert_trees_all_equal(bits(other), bits(runs[0]))
+
+
+def test_a_loop_over_blocks_has_a_known_length(monkeypatch):
+    monkeypatch.setitem(sources.BLOCK, "cpu", 2)
+    program = fit(CASES["supervised"], monkeypatch, block=2)
+    (loop,) = (
+        loop for loop in every(program.jaxpr) if is_loop(loop) and any(map(is_step, inner(loop)))
+    )
+    assert loop.primitive.name == "scan"
+    assert loop.params["length"] == 2

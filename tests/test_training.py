@@ -56,7 +56,7 @@ def test_law_1_one_trace_for_each_length_of_a_batch(monkeypatch):
     chex.clear_trace_counter()
     traced_once = jax.jit(
         chex.assert_max_traces(sources.segment_steps.__wrapped__, n=2),  # the last batch is smaller
-        static_argnames=("program", "batch_size", "length"),
+        static_argnames=("program", "batch_size", "length", "block"),
     )
     monkeypatch.setattr(sources, "segment_steps", traced_once)
     for optimizer in (fnet.adam(1e-3), fnet.adam(1e-2)):

@@ -132,7 +132,7 @@ def repeated(clock: Clock, depth: int) -> Result:
         rows, order = Samples.of(data), epoch_order(state.key, 0, samples)
         for step in range(samples // batch_size):
             (later, sums), flags = segment_steps(
-                program, later, sums, rows, order, 0, step, step + 1, batch_size, batch_size
+                program, later, sums, rows, order, 0, step, step + 1, batch_size, batch_size, 1
             )
             flags.block_until_ready()
         jax.block_until_ready(later)

@@ -24,6 +24,9 @@ from ..training.task import Batch
 from .nonfinite import explain, finite_leaves
 
 CALL_SECONDS = 0.2  # of training in one call: how often the bar moves, how long Ctrl-C waits
+# Steps in a loop of known length. Where it is not known, the host stops a GPU at each turn to read
+# whether there is another; a CPU and a TPU read it themselves.
+BLOCK = {"gpu": 32}
 
 Run = tuple[TrainState, EpochSums]
 
@@ -161,6 +164,7 @@ class IndexedSource(Source):
         last = whole if at.steps < whole else self.steps
         segment = self.segment(at)
         end = int(min(at.steps + self.steps_a_call, last, segment.stop, self.next_save(at)))
+        end -= (end - at.steps) % self.block(at, end)
         began, steps = time.monotonic(), end - at.steps
         run, flags = self.call(segment, at, end)
         if still_finite((at.state, at.sums), flags):
@@ -186,8 +190,13 @@ class IndexedSource(Source):
         """The steps up to `stop`, all of one size."""
         return segment_steps(
             self.program, at.state, at.sums, segment.data, segment.order, segment.start, at.steps,
-            stop, self.batch_size, self.length(at.steps),
+            stop, self.batch_size, self.length(at.steps), self.block(at, stop),
         )  # fmt: skip
+
+    def block(self, at: EpochState, stop: int) -> int:
+        """Blocks are another program, compiled when the calls have grown to it."""
+        block = BLOCK.get(platform_of(at.state), 1)
+        return block if stop - at.steps >= block else 1
 
     def batch(self, segment: Segment, at: EpochState) -> Batch:
         """The batch of the next step."""
@@ -198,7 +207,7 @@ class IndexedSource(Source):
         return segment.data.take(rows)
 
 
-@partial(jax.jit, static_argnames=("program", "batch_size", "length"))
+@partial(jax.jit, static_argnames=("program", "batch_size", "length", "block"))
 def segment_steps(
     program: Program,
     state: TrainState,
@@ -210,9 +219,18 @@ def segment_steps(
     stop: jax.Array,
     batch_size: int,
     length: int,
+    block: int,
 ) -> tuple[Run, jax.Array]:
-    run = run_steps(program, state, sums, data, order, start, stop, batch_size, length, first)
+    run = run_steps(
+        program, state, sums, data, order, start, stop, batch_size, length, first, block
+    )
     return run, finite_leaves(run)
+
+
+def platform_of(state: TrainState) -> str:
+    """Of the devices that hold the state."""
+    arrays = (leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array))
+    return next((next(iter(leaf.devices())).platform for leaf in arrays), jax.default_backend())
 
 
 def still_finite(before: Run, flags: jax.Array) -> bool:

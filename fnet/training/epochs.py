@@ -30,13 +30,15 @@ def run_steps(
     batch_size: int,
     length: int,
     first: int | jax.Array = 0,
+    block: int = 1,
 ) -> tuple[TrainState, EpochSums]:
     """Steps `start` to `stop` of an epoch, with `length` samples each.
 
     That is `batch_size`, but for the last batch, which is a step of its own size where it is
     smaller: no padding, so batch statistics are its own. Step `first` begins with the first of the
     rows in `order`, or with row 0 of `data` without one. Data that is None gives steps of one
-    sample, which the task draws.
+    sample, which the task draws. `block` divides the number of steps: where `stop` is not known
+    before the run, the loop over blocks has no known end, but the one over the steps of each has.
     """
 
     def one_step(
@@ -52,7 +54,16 @@ def run_steps(
         state, logs = step(program, state, data.take(rows))
         return state, add_step(program, sums, index, length, logs)
 
-    state, sums = loop(start, stop, one_step, (state, sums))
+    def one_block(
+        number: jax.Array, carry: tuple[TrainState, EpochSums]
+    ) -> tuple[TrainState, EpochSums]:
+        begin = start + number * block
+        return lax.fori_loop(0, block, lambda index, carry: one_step(begin + index, carry), carry)
+
+    if block == 1:
+        state, sums = loop(start, stop, one_step, (state, sums))
+    else:
+        state, sums = loop(0, (stop - start) // block, one_block, (state, sums))
     return program.devices.shard_state(state), sums
 
 
