@@ -62,6 +62,22 @@ def test_each_part_is_updated_by_its_optimizer_alone():
     assert opt_state.step == 5
 
 
+def test_the_averages_of_parts_are_found():
+    one, other = fnet.averaged("sgd", 0.5), fnet.clipped(fnet.averaged("sgd", 0.9), 10.0)
+    parts = {"encoder": one, "head": other, "trunk": None}
+    _, opt_state = run(fnet.partitioned(parts), PARAMS, GRADIENTS)
+    average = fnet.averaged_params(opt_state)
+    for part, optimizer in (("encoder", one), ("head", other)):
+        _, alone = run(optimizer, {part: PARAMS[part]}, {part: GRADIENTS[part]})
+        equal(average[part], fnet.averaged_params(alone)[part])
+    assert average["trunk"] == {"kernel": None}
+    _, opt_state = run(fnet.partitioned(parts | {"encoder": fnet.sgd()}), PARAMS, GRADIENTS)
+    equal(fnet.averaged_params(opt_state), average | {"encoder": {"kernel": None}})
+    _, opt_state = run(fnet.partitioned(THREE), PARAMS, GRADIENTS)
+    with pytest.raises(TypeError, match="`opt_state` must be the state of an averaged optimizer"):
+        fnet.averaged_params(opt_state)
+
+
 def test_parts_by_a_function_of_path_and_array():
     optimizer = fnet.partitioned({"kernels": fnet.sgd(0.5), "others": "adam"}, by=by_rank)
     params, opt_state = run(optimizer, PARAMS, GRADIENTS)

@@ -197,13 +197,14 @@ class averaged(Wrapper):
 
 
 def averaged_params(opt_state: Any) -> Tree:
-    """Returns the average that `averaged` keeps, at any depth of nested wrappers.
+    """Returns the average that `averaged` keeps, at any depth of nested wrappers and parts.
 
     Args:
         opt_state: the optimizer's state, `opt_state` of a TrainState.
 
     Returns:
-        A tree like the parameters, in at least float32; inside `masked`, without the frozen ones.
+        A tree like the parameters, in at least float32; None in place of those that a `masked`
+        freezes, and of the parts of a `partitioned` that keep no average.
 
     Raises:
         TypeError: the optimizer keeps no average.
@@ -215,12 +216,23 @@ def averaged_params(opt_state: Any) -> Tree:
         >>> params = fnet.averaged_params(state.opt_state)
         >>> state = dataclasses.replace(state, params=params)  # to evaluate or to predict with it
     """
-    found = opt_state
-    while not isinstance(found, AveragedState):
-        if not hasattr(found, "inner"):
-            raise TypeError(
-                f"`opt_state` must be the state of an averaged optimizer, got "
-                f"{describe(opt_state)}. Train with fnet.averaged(optimizer, decay)."
-            )
-        found = found.inner
-    return found.average
+    found = averages(opt_state)
+    if not found:
+        raise TypeError(
+            f"`opt_state` must be the state of an averaged optimizer, got {describe(opt_state)}. "
+            f"Train with fnet.averaged(optimizer, decay)."
+        )
+    return jax.tree.map(  # each part of a `partitioned` has None in place of the others
+        lambda *parts: next((part for part in parts if part is not None), None),
+        *found,
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def averages(opt_state: Any) -> list[Tree]:
+    """What each `averaged` keeps, of all wrappers and parts."""
+    if isinstance(opt_state, AveragedState):
+        return [opt_state.average]
+    inner = getattr(opt_state, "inner", None)
+    parts = inner.values() if isinstance(inner, dict) else [inner]
+    return [average for part in parts if part is not None for average in averages(part)]
