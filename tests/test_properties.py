@@ -54,14 +54,12 @@ parts = st.one_of(
 )
 
 
-def refused(net, in_shape):
-    """Whether the model cannot take this shape; it says so itself, and in words."""
+def shape_after(net, in_shape):
+    """What comes out of the model, or None if it cannot take this shape; it says so in words."""
     try:
-        fnet.output_shape(net, in_shape)
+        return fnet.output_shape(net, in_shape)
     except LayerError as error:
         assert ": expected " in str(error) and ", got " in str(error)
-        return True
-    return False
 
 
 @st.composite
@@ -71,9 +69,9 @@ def layers(draw, in_shape, depth):
     for _ in range(draw(st.integers(2, 5))):
         kind = draw(st.sampled_from(["part"] * 3 + ["nested"] * (depth > 0)))
         net = draw(parts if kind == "part" else nested(in_shape, depth - 1))
-        if not refused(net, in_shape):
+        if (out_shape := shape_after(net, in_shape)) is not None:
             chosen.append(net)
-            in_shape = fnet.output_shape(net, in_shape)
+            in_shape = out_shape
     return chosen
 
 
