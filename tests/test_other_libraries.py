@@ -5,6 +5,7 @@ import re
 import sys
 from typing import NamedTuple
 
+import chex
 import equinox as eqx
 import flax.linen as nn
 import haiku as hk
@@ -323,6 +324,16 @@ def test_equinox_takes_a_module_with_its_state():
     assert_close(fnet.init_state(net, (3,)), fnet.init_state(CASES["equinox"].net(), (3,)))
     with pytest.raises(ValueError, match=r"Pass both: from_equinox\(\(module, state\)\)"):
         fnet.from_equinox(module)
+
+
+def test_a_batch_norm_of_equinox_computes_in_few_bits():
+    net, state = trained("equinox")
+    few = fnet.supervised(net, "mean_squared_error", compute_dtype="bfloat16")
+    values, own_state = few.loss(state.params, state.model_state, (X, Y), KEY)
+    expected, known = task_of(net).loss(state.params, state.model_state, (X, Y), KEY)
+    np.testing.assert_allclose(values["loss"], expected["loss"], rtol=0.1, atol=0.1)
+    assert_close(own_state, known, 1e-2)
+    jax.tree.map(lambda own, known: chex.assert_type(own, known.dtype), own_state, known)
 
 
 class Tokens(nn.Module):

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ..core.trees import Tree
 from ..core.values import by_value, describe, name_of
@@ -160,6 +161,7 @@ class Equinox(Layer):
 
     def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         module, own_state = self.to_module(params, state, inference=not training)
+        module = jax.tree.map(widened, module, is_leaf=is_batch_norm)
         _, found, takes_key, stateful = form(self)
         samples = jax.tree.leaves(x)[0].shape[0]
         keys = None if key is None or not takes_key else jax.random.split(key, samples)
@@ -185,6 +187,31 @@ class Equinox(Layer):
 
     def __repr__(self) -> str:
         return f"from_equinox({self.name})"
+
+
+def is_batch_norm(part: Any) -> bool:
+    return type(part) is equinox().nn.BatchNorm
+
+
+def widened(part: Any) -> Any:
+    """A BatchNorm that takes few bits as well; equinox has that only for its statistics' dtype."""
+    if not is_batch_norm(part):
+        return part
+    twin = object.__new__(wide_batch_norm())
+    for field in fields(part):
+        object.__setattr__(twin, field.name, getattr(part, field.name))
+    return twin
+
+
+@lru_cache(maxsize=1)
+def wide_batch_norm() -> type:
+    class BatchNorm(equinox().nn.BatchNorm):  # type: ignore[misc]
+        def __call__(self, x: Any, state: Any, **more: Any) -> tuple[Any, Any]:
+            wide = jnp.promote_types(x.dtype, jnp.float32)
+            y, state = super().__call__(x.astype(wide), state, **more)
+            return y.astype(x.dtype), state
+
+    return BatchNorm
 
 
 @lru_cache(maxsize=64)
