@@ -2,7 +2,7 @@
 
 from . import datasets as datasets
 from .data import batches as batches, class_weights as class_weights, index_shuffle as index_shuffle
-from .distributed import host_batches as host_batches, shardings as shardings
+from .distributed import fsdp as fsdp, host_batches as host_batches, shardings as shardings
 from .files import (
     Checkpoints as Checkpoints,
     CorruptFileError as CorruptFileError,

@@ -1,6 +1,8 @@
 """What `test_devices.py` runs in a process of its own, which has eight virtual devices."""
 
 import dataclasses
+import re
+from functools import partial
 
 import chex
 import jax
@@ -10,6 +12,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from problems import LOSS, bits, images, task
 
 import fnet
+from fnet.distributed.sharding import devices_of
+from fnet.training.program import make_program
+from fnet.training.step import step
 
 jax.config.update("jax_num_cpu_devices", 8)  # before anything asks for a device
 
@@ -76,41 +81,104 @@ def test_fifty_steps_are_those_of_one_device(shape, alone, compilations):
 
 def test_wide_parameters_are_cut_and_the_rest_of_the_state_follows():
     state, _ = fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh_of(4, 2), **RUN)
-    kernel, vector = PartitionSpec(None, "model"), PartitionSpec("model")
+    columns, rows = PartitionSpec(None, "model"), PartitionSpec("model")
     for tree in (state.params, state.opt_state.mean, state.opt_state.mean_square):
-        assert spec(tree["dense"]["kernel"]) == kernel
-        assert spec(tree["batch_norm"]["scale"]) == vector
-        assert tree["dense_1"]["kernel"].is_fully_replicated
-    assert {spec(leaf) for leaf in jax.tree.leaves(state.model_state)} == {vector}
+        assert spec(tree["dense"]["kernel"]) == columns
+        assert spec(tree["batch_norm"]["scale"]) == rows
+        assert spec(tree["dense_1"]["kernel"]) == rows
+        assert tree["dense_1"]["bias"].is_fully_replicated
+    assert {spec(leaf) for leaf in jax.tree.leaves(state.model_state)} == {rows}
     assert state.params["dense"]["kernel"].addressable_shards[0].data.shape == (16, WIDE // 2)
 
 
-def by_input(net, params, mesh):
+def by_input(params, mesh):
     """The other axis of one kernel."""
-    layout = fnet.shardings(net, params, mesh)
-    return layout | {"dense": {"kernel": NamedSharding(mesh, PartitionSpec("model", None))}}
+    layout = fnet.shardings(params, mesh)
+    return layout | {"dense": {"kernel": NamedSharding(mesh, PartitionSpec("model"))}}
 
 
 def test_shardings_of_ones_own(alone):
     mesh = mesh_of(4, 2)
-    given = by_input(NET, begun().params, mesh)
     state, history = fnet.train(
-        task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=given, **RUN
+        task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=by_input, **RUN
     )
     assert state.opt_state.mean["dense"]["kernel"].addressable_shards[0].data.shape == (8, WIDE)
     close((state, history), alone)
 
 
+DEEP = fnet.sequential(
+    fnet.rescale(1 / 255),
+    fnet.flatten,
+    fnet.dense(WIDE, use_bias=False),
+    fnet.batch_norm(),
+    fnet.relu,
+    fnet.scan_layers(fnet.remat(fnet.residual(fnet.dense(WIDE), fnet.relu)), 3),
+    fnet.dense(3),
+    fnet.softmax,
+)
+SHORT = RUN | {"epochs": 2}
+
+
+def deep():
+    optimizer = fnet.adam(epsilon=1e-3)  # gradients of rounding errors alone make no full steps
+    return fnet.train_state(DEEP, optimizer, jax.random.key(0), (4, 4))
+
+
+@pytest.fixture(scope="module")
+def deep_alone():
+    return fnet.train(task(DEEP, metrics=()), deep(), DATA, **SHORT)
+
+
+@pytest.mark.parametrize("shape", [(8,), (4, 2)])
+def test_fully_sharded_is_one_device(shape, deep_alone):
+    mesh = mesh_of(*shape)
+    ours = fnet.train(task(DEEP, metrics=()), deep(), DATA, mesh=mesh, shardings=fnet.fsdp, **SHORT)
+    close(ours, deep_alone)
+    state, cut = ours[0], 3 * WIDE * WIDE // 8
+    for tree in (state.params, state.opt_state.mean, state.opt_state.mean_square):
+        (shard, *_) = tree["scan_layers"]["dense"]["kernel"].addressable_shards
+        assert shard.data.size == cut
+    logs = fnet.evaluate(task(DEEP, metrics=()), state, VALIDATION, mesh=mesh, shardings=fnet.fsdp)
+    assert logs == pytest.approx(fnet.evaluate(task(DEEP, metrics=()), state, VALIDATION), rel=1e-5)
+
+
+def test_fully_sharded_gathers_a_layer_at_a_time():
+    devices = devices_of(deep().params, mesh_of(8), fnet.fsdp)
+    program = make_program(task(DEEP, metrics=()), (), 1, devices)
+    batch = devices.shard_batch(tuple(array[:16] for array in DATA))
+    lowered = jax.jit(partial(step, program)).lower(devices.shard_state(deep()), batch)
+    compiled = lowered.compile()
+    gathered = re.findall(r"= f32\[([\d,]+)\]\S* all-gather\(", compiled.as_text())
+    assert f"{WIDE},{WIDE}" in {shape.removeprefix("1,") for shape in gathered}
+    assert f"3,{WIDE},{WIDE}" not in gathered
+    assert not any(shape.startswith("16,") for shape in gathered)  # samples stay where they are
+    whole = sum(leaf.nbytes for leaf in jax.tree.leaves((deep().params, deep().opt_state)))
+    assert compiled.memory_analysis().argument_size_in_bytes < whole / 4
+
+
+def test_a_fully_sharded_run_goes_on_in_other_layouts(tmp_path, deep_alone):
+    for folder in (fnet.Checkpoints(tmp_path / "a"), fnet.OrbaxCheckpoints(tmp_path / "b")):
+        for epochs, where in (
+            (1, {"mesh": mesh_of(8), "shardings": fnet.fsdp}),
+            (2, {"mesh": mesh_of(4, 2)}),
+        ):
+            ours = fnet.fit(
+                task(DEEP, metrics=()), deep(), DATA, callbacks=[folder], resume="auto",
+                progress=False, **where, **SHORT | {"epochs": epochs},
+            )  # fmt: skip
+        close(ours, deep_alone)
+
+
 def test_shardings_that_do_not_divide():
     mesh = mesh_of(4, 2)
     cut = NamedSharding(mesh, PartitionSpec("model"))
-    layout = fnet.shardings(NET, begun().params, mesh)
+    layout = fnet.shardings(begun().params, mesh)
     uneven = layout | {"dense_1": {"kernel": cut, "bias": cut}}
     words = r"must cut each parameter into even parts, got .*'model'.* for 'dense_1/bias' of shape"
     with pytest.raises(ValueError, match=words):
         fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=uneven, **RUN)
     with pytest.raises(TypeError, match="must hold a NamedSharding of `mesh`.* 'batch_norm/bias'"):
-        other = fnet.shardings(NET, begun().params, mesh_of(8))
+        other = fnet.shardings(begun().params, mesh_of(8))
         fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=other, **RUN)
 
 

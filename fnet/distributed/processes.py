@@ -12,10 +12,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ..core.checks import check_batch_size, check_data, check_finite
+from ..core.mesh import check_mesh
 from ..core.trees import Tree
 from ..data.batches import num_samples
 from ..data.shuffle import epoch_order
-from .sharding import check_mesh, over_data
+from .sharding import over_data
 
 
 def host_batches(

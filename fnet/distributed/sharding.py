@@ -6,6 +6,7 @@ mean over the batch is a mean over the whole batch on any number of devices.
 
 import math
 import operator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,69 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ..core.mesh import DATA, by_compiler, check_mesh, samples_stay
 from ..core.trees import Tree, by_path
 from ..core.values import describe
-from ..layers.base import Layer, Shape, as_layer
-from ..layers.combinators import Combinator, check_known
-
-DATA, MODEL = "data", "model"  # the axes of a mesh that are used, by name
-WIDE = 512  # outputs that make a kernel worth cutting: fewer leave a device too little to do
+from ..layers.base import Shape
+from .layouts import shardings
 
 COPIES = PartitionSpec()  # one on each device
 
 T = TypeVar("T")
-
-
-def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
-    """How parameters lie on a mesh by default; nothing is computed.
-
-    A parameter whose last axis (a kernel's outputs, and the bias, scale and offset of as many)
-    has at least 512 entries and is a multiple of the mesh's axis "model" is cut along it. Each
-    device holds a copy of all others, and of all parameters if the mesh has no such axis.
-
-    Args:
-        net: the model.
-        params: its parameters, or their shapes from `jax.eval_shape`.
-        mesh: devices under named axes, one of them "data".
-
-    Returns:
-        A tree of NamedSharding like `params`. Change some of them and pass the tree as `shardings`.
-
-    Raises:
-        TypeError: `mesh` is not a mesh, or the parameters belong to another model.
-        ValueError: `mesh` has no axis "data".
-
-    Example:
-        >>> import jax, fnet
-        >>> from jax.sharding import AxisType, PartitionSpec
-        >>> mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-        >>> net = fnet.sequential(fnet.dense(512), fnet.relu, fnet.dense(10))
-        >>> params = fnet.init(net, jax.random.key(0), (784,))
-        >>> layout = fnet.shardings(net, params, mesh)
-        >>> layout["dense"]["kernel"].spec == PartitionSpec(None, "model")
-        True
-        >>> layout["dense_1"]["kernel"].is_fully_replicated
-        True
-    """
-    net, mesh = as_layer(net, "net"), check_mesh(mesh)
-    if isinstance(net, Combinator):
-        check_known("parameters", params, [name for name, _ in net.named()])
-    return wide_by_columns(params, mesh)
-
-
-def wide_by_columns(params: Tree, mesh: Mesh) -> Tree:
-    """The rule of `shardings`."""
-    parts = mesh.shape.get(MODEL, 0)
-
-    def sharding(leaf: Any) -> NamedSharding:
-        *others, last = jnp.shape(leaf) or (0,)
-        cut = parts and last >= WIDE and last % parts == 0
-        spec = PartitionSpec(*(None for _ in others), MODEL) if cut else COPIES
-        return NamedSharding(mesh, spec)
-
-    return jax.tree.map(sharding, params)
 
 
 class ParamSharding(NamedTuple):
@@ -120,6 +69,11 @@ class Devices:
             state,
         )
 
+    def gathering(self) -> AbstractContextManager[Any]:
+        """Within it, layers gather parameters that are cut over the axis of the samples."""
+        cut = any(DATA in axes_of(part) for one in self.layout for part in one.spec)
+        return samples_stay(self.mesh if cut else None)
+
     def spec(self, path: Any, shape: Shape) -> PartitionSpec:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         layer, _, _ = name.rpartition("/")
@@ -162,7 +116,10 @@ def sent(leaf: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
-    """The devices that `mesh` and `shardings` describe; `given` is a tree like `params`."""
+    """The devices that `mesh` and `shardings` describe.
+
+    `given` is a tree like `params`, or a function `(params, mesh)` that makes one.
+    """
     if mesh is None:
         if given is not None:
             raise ValueError(
@@ -171,13 +128,12 @@ def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
             )
         return Devices()
     mesh = check_mesh(mesh)
-    if given is None:
-        given = wide_by_columns(params, mesh)
-    leaves, chosen = by_path(params), by_path(given)
+    given = shardings if given is None else given
+    leaves, chosen = by_path(params), by_path(given(params, mesh) if callable(given) else given)
     if leaves.keys() != chosen.keys():
         raise TypeError(
-            f"`shardings` must be a tree like the parameters, got too much: "
-            f"{sorted(chosen.keys() - leaves.keys())}, too little: "
+            f"`shardings` must be a tree like the parameters, or a function (params, mesh) that "
+            f"gives one, got unknown {sorted(chosen.keys() - leaves.keys())}, missing "
             f"{sorted(leaves.keys() - chosen.keys())}. Change what fnet.shardings gives."
         )
     layout = [laid(name, leaf, chosen[name], mesh) for name, leaf in leaves.items()]
@@ -191,8 +147,7 @@ def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> ParamSharding:
             f"{sharding!r} for {name!r}. Write NamedSharding(mesh, PartitionSpec(...))."
         )
     shape = jnp.shape(leaf)
-    cuts = [cut if isinstance(cut, tuple) else (cut,) for cut in sharding.spec]
-    parts = [math.prod(mesh.shape[axis] for axis in cut if axis is not None) for cut in cuts]
+    parts = [math.prod(mesh.shape[axis] for axis in axes_of(cut)) for cut in sharding.spec]
     if len(parts) > len(shape) or any(map(operator.mod, shape, parts)):
         raise ValueError(
             f"`shardings` must cut each parameter into even parts, got {sharding.spec} for "
@@ -202,24 +157,11 @@ def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> ParamSharding:
     return ParamSharding(name, shape, sharding.spec)
 
 
-def check_mesh(mesh: Mesh) -> Mesh:
-    """Check the mesh, and leave its axes to the compiler."""
-    if not isinstance(mesh, Mesh):
-        raise TypeError(
-            f"`mesh` must be a jax.sharding.Mesh, got {describe(mesh)}. "
-            f'Make one: jax.make_mesh((jax.device_count(),), ("data",)).'
-        )
-    if DATA not in mesh.shape:
-        raise ValueError(
-            f"`mesh` must have an axis {DATA!r}, over which batches lie, got axes "
-            f'{mesh.axis_names}. Name one so: jax.make_mesh((jax.device_count(),), ("data",)).'
-        )
-    return by_compiler(mesh)
-
-
-def by_compiler(mesh: Any) -> Mesh:
-    """The same devices with automatic axes; `jax.make_mesh` gives explicit ones by default."""
-    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * np.ndim(mesh.devices))
+def axes_of(cut: Any) -> tuple[str, ...]:
+    """The axes of the mesh that a part of a PartitionSpec names."""
+    if cut is None:
+        return ()
+    return cut if isinstance(cut, tuple) else (cut,)
 
 
 def spread_members(states: T, devices: Devices) -> T:

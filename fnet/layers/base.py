@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 from ..core.errors import OF_JAX, LayerError, LayerTypeError, LayerValueError
+from ..core.mesh import with_samples
 from ..core.trees import Tree
 from ..core.values import Partial, by_value, describe, name_of
 from .shapes import (
@@ -129,10 +130,14 @@ def init_layer(layer: Layer, key: jax.Array, in_shape: Shapes) -> InitResult:
 def apply_layer(
     layer: Layer, params: Tree, state: Tree, x: Any, key: Key, training: bool
 ) -> Output:
-    """`layer.apply`, once its input is known to be one array or, if it takes them, a tree."""
+    """`layer.apply`, once its input is known to be one array or, if it takes them, a tree.
+
+    On a mesh its output stays with the samples.
+    """
     if not hasattr(x, "shape") and not layer.takes_trees:
         raise tree_refused(jax.tree.map(np.shape, x))
-    return layer.apply(params, state, x, key, training)
+    y, state = layer.apply(params, state, x, key, training)
+    return with_samples(y), state
 
 
 def tree_refused(shapes: Any) -> LayerTypeError:

@@ -118,7 +118,8 @@ def average(
     def values(number: jax.Array, batch: Any) -> Tree:
         key = jax.random.fold_in(evaluation_key(), number)
         batch = program.devices.shard_batch(batch)
-        return program.task.evaluate(params, model_state, batch, key)
+        with program.devices.gathering():
+            return program.task.evaluate(params, model_state, batch, key)
 
     if data is None:
         return finished(mean_over_samples(values(jnp.zeros((), int), None)))

@@ -95,6 +95,7 @@ def outputs(
     net: Layer, params: Tree, model_state: Tree, x: Tree, batch_size: int, devices: Devices
 ) -> Any:
     def output(x: Tree) -> Any:
-        return apply(net, params, devices.shard_batch(x), model_state)
+        with devices.gathering():
+            return apply(net, params, devices.shard_batch(x), model_state)
 
     return devices.replicate(map_batches(output, x, batch_size))

@@ -62,7 +62,8 @@ def step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState,
 
     def mean_loss(params: Any) -> tuple[jax.Array, Any]:
         key = jax.random.fold_in(state.key, state.step)
-        values, model_state = program.task.loss(params, state.model_state, batch, key)
+        with devices.gathering():
+            values, model_state = program.task.loss(params, state.model_state, batch, key)
         return values["loss"].mean(), (values, model_state)
 
     (loss, (values, model_state)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)

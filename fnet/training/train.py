@@ -57,9 +57,9 @@ def train(
             size the axis does not divide, often the last of an epoch, is computed whole on each
             device. Means and batch statistics are those of the whole batch, so the result is that
             of one device within rounding. Each device holds a copy of the data.
-        shardings: how the parameters lie on the mesh: a tree of NamedSharding like them, such as
-            a changed result of `fnet.shardings`, which is the default and cuts wide parameters
-            along the axis "model". The rest of the state follows.
+        shardings: how the parameters lie on the mesh: a function `(params, mesh) -> tree` such as
+            `fnet.fsdp`, or a tree of NamedSharding like them. By default `fnet.shardings`, which
+            cuts wide kernels over the axis "model". The rest of the state follows.
 
     Returns:
         The state after the run, and the history: `loss` and metrics averaged over each epoch's

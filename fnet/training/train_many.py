@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
+from ..core.mesh import check_mesh
 from ..core.values import describe
-from ..distributed.sharding import Devices, check_mesh, spread_members
+from ..distributed.sharding import Devices, spread_members
 from ..models.model import count_params
 from .epochs import History, in_order, run
 from .program import Program
