@@ -1,6 +1,7 @@
 """Embedding, attention, root mean square norm and deep stacks against loops in float64."""
 
 import functools
+import pickle
 import re
 
 import chex
@@ -196,6 +197,26 @@ def test_remat_computes_again_what_its_layer_does(key, rng):
     close(slopes[net](params), slopes[plain](params))
     times = [str(jax.make_jaxpr(slope)(params)).count(" tanh ") for slope in slopes.values()]
     assert times == [2, 4]
+
+
+def products_alone(primitive, *_, **__):
+    return primitive.name == "dot_general"
+
+
+def test_a_policy_says_what_is_computed_again(key):
+    inside, x = fnet.sequential(fnet.dense(3), fnet.tanh), jnp.ones((5, 3))
+    params, slopes, products = fnet.init(inside, key, (3,)), [], []
+    for policy in (None, "nothing_saveable", "dots_saveable", products_alone):
+        net = fnet.remat(fnet.residual(inside), policy=policy)
+        assert net == pickle.loads(pickle.dumps(net))
+        slope = jax.grad(lambda params, net=net: fnet.apply(net, params, x).sum())
+        slopes.append(slope({"sequential": params}))
+        products.append(str(jax.make_jaxpr(slope)({"sequential": params})).count(" dot_general"))
+    close(slopes, slopes[:1] * 4)
+    assert products[0] == products[1] == products[2] + 1 == products[3] + 1
+    assert repr(net) == "remat(residual(sequential(dense(3), tanh)), policy=products_alone)"
+    named = fnet.remat(fnet.tanh, policy="dots_saveable")
+    assert named != fnet.remat(fnet.tanh) and repr(named) == "remat(tanh, policy='dots_saveable')"
 
 
 def test_a_transformer_learns(key, rng):

@@ -13,6 +13,7 @@ from jax import lax
 from ..core.dtypes import floating
 from ..core.errors import LayerTypeError, LayerValueError, inside
 from ..core.trees import Tree
+from ..core.values import Partial, resolve
 from .base import (
     InitResult,
     Key,
@@ -131,6 +132,17 @@ class scan_layers(Layer):
         return lax.scan(one, start, each, unroll=self.unroll)
 
 
+POLICIES = {
+    name: getattr(jax.checkpoint_policies, name)
+    for name in (
+        "nothing_saveable",
+        "dots_saveable",
+        "dots_with_no_batch_dims_saveable",
+        "everything_saveable",
+    )
+}
+
+
 @dataclass(frozen=True, repr=False)
 class remat(Wrapped):
     """Rematerialise a layer: recompute it for the gradient instead of storing its values.
@@ -141,9 +153,14 @@ class remat(Wrapped):
     Args:
         layer: a layer, best one of several large parts of a model, such as each `residual` in a
             stack. Keep the last activation outside, so that losses can use its logits.
+        policy: which values are stored all the same: the name of one of `jax.checkpoint_policies`,
+            such as `"dots_saveable"` for the results of all products, which then are not computed
+            twice, or `"dots_with_no_batch_dims_saveable"` for those with a kernel; or a function of
+            that form. By default none.
 
     Raises:
-        TypeError: `layer` is not a layer.
+        TypeError: `layer` is not a layer, or `policy` is neither a name nor a function.
+        ValueError: `policy` is an unknown name.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -154,17 +171,30 @@ class remat(Wrapped):
     Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost.
     """
 
+    _: KW_ONLY
+    policy: str | Callable[..., Any] | None = None
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", as_layer(self.layer, "layer"))
+        if self.policy is not None:
+            function = resolve("policy", self.policy, POLICIES)
+            if not isinstance(self.policy, str):
+                object.__setattr__(self, "policy", function)
 
     def apply(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
+        policy = POLICIES[self.policy] if isinstance(self.policy, str) else self.policy
+
         def run(params: Tree, state: Tree, x: Any, key: Key) -> Output:
             return self.layer.apply(params, state, x, key, training)
 
-        return jax.checkpoint(run)(params, state, x, key)
+        return jax.checkpoint(run, policy=policy)(params, state, x, key)
 
     def __repr__(self) -> str:
-        return f"remat({self.layer!r})"
+        if self.policy is None:
+            return f"remat({self.layer!r})"
+        named = isinstance(self.policy, (str, Partial))
+        policy = repr(self.policy) if named else getattr(self.policy, "__name__", "policy")
+        return f"remat({self.layer!r}, policy={policy})"
 
 
 def map_layers(net: Layer, wrap: Callable[[Layer], Layer]) -> Layer:
