@@ -163,6 +163,7 @@ from .optimizers import (
     sgd as sgd,
     warmup_cosine as warmup_cosine,
 )
+from .planning import Plan as Plan, plan as plan
 from .plots import (
     plot_grid as plot_grid,
     plot_history as plot_history,

@@ -276,3 +276,31 @@ def test_another_learning_rate_on_a_mesh_compiles_nothing(compilations):
         if rate == 1e-3:
             compilations.clear()
     assert not compilations
+
+
+def test_a_plan_on_a_mesh_names_the_axes_of_what_is_sent():
+    shape = {"data": 4, "model": 2}
+    plan = fnet.plan(task(NET, metrics=()), begun(), DATA, batch_size=16, mesh_shape=shape)
+    assert (plan.device_count, plan.mesh_shape, plan.divided) == (8, shape, True)
+    cut = 16 * WIDE + 2 * WIDE  # the first kernel, and scale and offset of the norm, in two
+    assert plan.memory.params == 4 * (plan.parameters - cut // 2)
+    sums = {one.axes: one for one in plan.exchanges if one.kind == "all-reduce"}
+    assert ("data",) in sums  # gradients
+    assert sum(one.sent for one in sums.values()) >= 2 * 3 / 4 * plan.memory.params
+    shown = repr(plan)
+    assert "8 devices, data 4 x model 2" in shown
+    assert "each device computes all of the last batch, which 4 parts do not divide" in shown
+
+
+def test_a_plan_of_a_layout_that_is_a_function_of_the_mesh():
+    def copies(params, mesh):
+        return jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), params)
+
+    plan = fnet.plan(
+        task(NET, metrics=()), begun(), DATA, batch_size=18, mesh_shape={"data": 8},
+        shardings=copies,
+    )  # fmt: skip
+    assert plan.memory.params == 4 * plan.parameters
+    assert not plan.divided
+    assert plan.flops == plan.flops_a_device  # each computes all of it
+    assert "each device computes all of a batch, which 8 parts do not divide" in repr(plan)

@@ -1,0 +1,123 @@
+"""What the devices of a mesh send each other in a step, by the axes over which they do."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .compiled import (
+    COLLECTIVES,
+    Computations,
+    Instruction,
+    flat,
+    num_bytes,
+    parse,
+    parts,
+    step_body,
+    walk,
+)
+
+ROUNDS = {"all-reduce": 2}  # times that a byte goes round a ring; once for the others
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The exchanges of one kind over the same axes in a step.
+
+    Attributes:
+        kind: "all-reduce", "all-gather" and so on.
+        axes: the axes of the mesh over which devices exchange.
+        count: how many of them.
+        bytes: those of the whole arrays on one device.
+        sent: what a device sends at least: in a ring of n devices 2 (n - 1) / n of an
+            all-reduce, (n - 1) / n of the others [Patarasuk and Yuan 2009, section 4].
+    """
+
+    kind: str
+    axes: tuple[str, ...]
+    count: int
+    bytes: int
+    sent: int
+
+
+def exchanges(text: str, mesh_shape: Mapping[str, int]) -> tuple[Exchange, ...]:
+    """The exchanges of a step in the text of a compiled program, the largest first."""
+    computations, entry = parse(text)
+    found: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
+    for one, turns in walk(computations, step_body(computations, entry)):
+        for each in with_fused(computations, one):
+            kind = each.opcode.removesuffix("-start")
+            if kind in COLLECTIVES:
+                groups = groups_of(each.rest, tuple(mesh_shape.values()))
+                key = kind, axes_of(groups, mesh_shape)
+                whole, sent = traffic(kind, each, groups.shape[1])
+                found[key] = found.get(key, 0) + turns * np.array([1, whole, sent])
+    ordered = sorted(found.items(), key=lambda item: -item[1][2])
+    return tuple(Exchange(*key, *map(int, numbers)) for key, numbers in ordered)
+
+
+def with_fused(computations: Computations, one: Instruction) -> list[Instruction]:
+    """An instruction, and those in it if it is a fusion."""
+    fused = one.called if one.opcode == "fusion" else []
+    return [one, *(each for name in fused for each in flat(computations, name))]
+
+
+def groups_of(attributes: str, sizes: tuple[int, ...]) -> np.ndarray:
+    """The numbers of the devices that exchange with each other, a group in each row.
+
+    They are listed, or the rows of a transposed range, or named axes of a mesh of the compiler's:
+
+    >>> groups_of("replica_groups={{0,2},{1,3}}", (2, 2)).tolist()
+    [[0, 2], [1, 3]]
+    >>> groups_of("replica_groups=[2,2]<=[2,2]T(1,0)", (2, 2)).tolist()
+    [[0, 2], [1, 3]]
+    >>> groups_of("replica_groups=mesh['a'=2,'b'=2] {'a'}", (2, 2)).tolist()
+    [[0, 2], [1, 3]]
+    """
+    if found := re.search(
+        r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", attributes
+    ):
+        shape, sizes, order = (numbers(one) for one in found.groups(""))
+        return np.arange(np.prod(sizes)).reshape(sizes).transpose(order or None).reshape(shape)
+    if found := re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", attributes):
+        axes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
+        taken = [list(axes).index(name) for name in re.findall(r"'(\w+)'", found[2])]
+        sizes = tuple(map(int, axes.values()))
+        last = np.moveaxis(np.arange(np.prod(sizes)).reshape(sizes), taken, range(-len(taken), 0))
+        return last.reshape(-1, np.prod([sizes[axis] for axis in taken], dtype=int))
+    if found := re.search(r"(?:replica_groups|source_target_pairs)=\{(\{[\d,{}]+\})\}", attributes):
+        return np.array([numbers(one) for one in re.findall(r"\{([\d,]+)\}", found[1])])
+    return np.arange(np.prod(sizes))[None]
+
+
+def numbers(listed: str) -> tuple[int, ...]:
+    return tuple(map(int, filter(None, listed.split(","))))
+
+
+def axes_of(groups: np.ndarray, mesh_shape: Mapping[str, int]) -> tuple[str, ...]:
+    """The axes of the mesh along which the devices of a group differ.
+
+    >>> axes_of(groups_of("replica_groups={{0,2},{1,3}}", (2, 2)), {"data": 2, "model": 2})
+    ('data',)
+    """
+    places = np.unravel_index(groups, tuple(mesh_shape.values()))
+    differ = [(place != place[:, :1]).any() for place in places]
+    return tuple(name for name, different in zip(mesh_shape, differ, strict=True) if different)
+
+
+def traffic(kind: str, one: Instruction, group: int) -> tuple[int, int]:
+    """The bytes of the whole arrays of a collective, and those that a device sends.
+
+    >>> from fnet.planning.compiled import instruction
+    >>> traffic("all-reduce", instruction("f32[8]{0} all-reduce(%x), to_apply=%plus"), 4)
+    (32, 48)
+    """
+    shape = one.shape
+    if one.opcode.endswith("-start") and kind != "all-reduce":
+        shape = parts(shape)[1]  # of operand, result, and what tracks them
+    size = num_bytes(shape)
+    if kind in ("collective-permute", "collective-broadcast"):
+        return size, size
+    whole = size * group if kind == "reduce-scatter" else size
+    return whole, ROUNDS.get(kind, 1) * (group - 1) * whole // group

@@ -1,0 +1,192 @@
+"""Plans of runs on the device at hand, and what they are made of."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+from problems import images, task
+
+import fnet
+from fnet.planning.flops import count_flops
+from fnet.planning.limits import limits_of
+from fnet.planning.targets import Chip
+
+NET = fnet.sequential(
+    fnet.rescale(1 / 255), fnet.flatten, fnet.dense(8), fnet.dense(3), fnet.softmax
+)
+SHAPE = jax.ShapeDtypeStruct
+
+
+def shapes(samples=75):
+    state = jax.eval_shape(lambda: fnet.train_state(NET, "adam", jax.random.key(0), (4, 4)))
+    return state, (SHAPE((samples, 4, 4), "uint8"), SHAPE((samples,), "int32"))
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return fnet.plan(task(NET), *shapes(), batch_size=16)
+
+
+def lasting(plan):
+    return plan.to_dict() | {"compile_seconds": None}
+
+
+def test_a_plan_counts_what_a_run_has(plan):
+    assert (plan.samples, plan.steps, plan.batch_size, plan.last_batch) == (75, 5, 16, 11)
+    assert (plan.device_count, plan.mesh_shape, plan.divided) == (1, {}, True)
+    assert (plan.parameters, plan.optimizer) == (16 * 8 + 8 + 8 * 3 + 3, "adam")
+    # forward x W and h V, backward x^T dh, h^T dy and dy V^T
+    assert plan.flops == plan.flops_a_device == {"float32": 2 * 16 * (2 * 16 * 8 + 3 * 8 * 3)}
+    assert plan.kernels > 0
+    assert plan.exchanges == ()
+
+
+def test_the_memory_of_a_plan(plan):
+    memory, size = plan.memory, 4 * plan.parameters
+    assert (memory.params, memory.opt_state) == (size, 2 * size + 4)  # two moments and a count
+    assert memory.data == 75 * (16 + 4)
+    assert memory.arguments >= memory.params + memory.opt_state + memory.data
+    assert memory.peak == memory.arguments + memory.outputs + memory.temporaries
+    assert memory.peak_of_fit == memory.peak + memory.outputs
+    assert memory.outputs >= 3 * size
+
+
+def test_arrays_and_their_shapes_have_the_same_plan(plan, compilations):
+    state, data = fnet.train_state(NET, "adam", jax.random.key(0), (4, 4)), images(75)
+    compilations.clear()
+    assert lasting(fnet.plan(task(NET), state, data, batch_size=16)) == lasting(plan)
+    assert len(compilations) == 1  # nothing is computed
+
+
+def test_a_plan_is_a_value(plan):
+    assert plan == dataclasses.replace(plan)
+    assert json.loads(json.dumps(plan.to_dict()))["memory"]["data"] == plan.memory.data
+    assert plan.to_dict()["fits"] is plan.fits is True
+
+
+def test_a_plan_is_shown_as_a_table(plan):
+    lines = repr(plan).splitlines()
+    assert len(lines) <= 25 and max(map(len, lines)) <= 100
+    assert lines[0] == "163 parameters, adam, on cpu: one device"
+    assert lines[1] == "75 samples an epoch in 5 steps of 16, the last of 11"
+    assert "it fits; a device holds" in lines
+    assert any(line.split() == ["data", "1.5", "kB"] for line in lines)
+
+
+def test_a_run_that_does_not_fit_has_a_plan(plan):
+    full = dataclasses.replace(plan.memory, capacity=plan.memory.peak - 1)
+    small = dataclasses.replace(plan, memory=full)
+    assert small.fits is False
+    assert "it does not fit; a device would hold" in repr(small)
+    between = dataclasses.replace(full, capacity=full.peak)
+    small = dataclasses.replace(plan, memory=between)
+    assert (small.fits, small.fits_fit) == (True, False)
+    assert "`train` fits; `fit` does not" in repr(small)
+    unknown = dataclasses.replace(plan, memory=dataclasses.replace(full, capacity=None))
+    assert unknown.fits is None
+    refused = dataclasses.replace(unknown, kernels=None, problem="out of memory")
+    assert refused.fits is False
+    assert "the compiler refused" in repr(refused)
+
+
+def test_a_task_that_draws_its_own_data_has_a_plan():
+    def loss(params, batch, key):
+        return (params["w"] @ jax.random.normal(key, (3,))) ** 2
+
+    state = fnet.TrainState.create({"w": jnp.ones((2, 3))}, "sgd", jax.random.key(0))
+    plan = fnet.plan(fnet.task(lambda *a: loss(*a).sum()), state, None, steps=7)
+    assert (plan.samples, plan.steps, plan.batch_size, plan.last_batch) == (7, 7, 1, 0)
+    assert plan.memory.data == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"devices": "v9"}, ValueError, "`devices` must name a kind that is known, .* got 'v9'"),
+        ({"devices": 8}, TypeError, "`devices` must be the name of devices, got 8"),
+        ({"mesh_shape": 8}, TypeError, "`mesh_shape` must be a dict of the axes .* got 8"),
+        ({"mesh_shape": {"data": 0}}, TypeError, "`mesh_shape` must be a dict of the axes"),
+        (
+            {"mesh_shape": {"data": 64}},
+            ValueError,
+            r"is the number of devices, 1, got {'data': 64}",
+        ),
+        ({"mesh_shape": {"model": 1}}, ValueError, "`mesh_shape` must have an axis 'data'"),
+        ({"steps": 3}, ValueError, "`steps` must be left out with data"),
+        ({"batch_size": 0}, ValueError, "`batch_size` must be an integer of at least 1"),
+        ({"shardings": lambda params, mesh: params}, ValueError, "must come with `mesh`"),
+        ({"data": ("a", "b")}, TypeError, "`data` must hold arrays or their shapes"),
+        ({"state": {}}, TypeError, "`state` must be a TrainState"),
+        ({"task": NET}, TypeError, "`task` must be a task"),
+        ({"data": (SHAPE((9, 4, 4), "uint8"),) * 2 + (1,)}, ValueError, "weights"),
+    ],
+)
+def test_errors(given, error, words):
+    state, data = shapes()
+    arguments = {"task": task(NET), "state": state, "data": data} | given
+    with pytest.raises(error, match=words):
+        fnet.plan(**arguments)
+
+
+def test_flops_of_loops_branches_and_what_is_computed_again():
+    x, w = SHAPE((4, 6), "float32"), SHAPE((6, 6), "bfloat16")
+    one = 2 * 4 * 6 * 6
+
+    def loop(x, w):
+        return jax.lax.scan(lambda x, _: (x @ w.astype("float32"), None), x, length=5)[0]
+
+    def branch(x, w):
+        several = loop, lambda x, w: x @ w.astype("float32"), lambda x, w: x
+        return jax.lax.switch(jnp.zeros((), int), several, x, w)
+
+    def slope(x, w):
+        again = jax.checkpoint(lambda x: jnp.sin(x @ w.astype("float32")).sum())
+        return jax.value_and_grad(again)(x)
+
+    assert count_flops(jnp.matmul, x, SHAPE((6, 6), "float32")) == {"float32": one}
+    assert count_flops(jnp.matmul, w, w) == {"bfloat16": 2 * 6**3}
+    assert count_flops(loop, x, w) == {"float32": 5 * one}
+    assert count_flops(branch, x, w) == {"float32": 5 * one}
+    assert count_flops(slope, x, w) == {"float32": 3 * one}
+    assert count_flops(jnp.add, x, x) == {}
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_flops_of_a_convolution_and_its_gradients(stride, groups):
+    x, kernel = SHAPE((2, 8, 8, 4), "float32"), SHAPE((3, 3, 4 // groups, 6), "float32")
+
+    def conv(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride,) * 2, "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
+        )  # fmt: skip
+
+    each = 2 * (2 * (8 // stride) ** 2 * 6) * (3 * 3 * 4 // groups)
+    assert count_flops(conv, x, kernel) == {"float32": each}
+    slopes = jax.grad(lambda *arguments: (conv(*arguments) ** 2).sum(), (0, 1))
+    assert count_flops(slopes, x, kernel) == {"float32": 3 * each}
+
+
+def test_limits_of_a_device():
+    chip = Chip(10**9, (("float32", 1e12), ("bfloat16", 2e12)), 1e9, 1e8, 1e-6)
+    limits = limits_of(chip, {"float32": 1e12, "bfloat16": 4e12}, 10**9, 10**7, 500)
+    assert {limit.name: limit.seconds for limit in limits} == pytest.approx(
+        {"products": 3.0, "memory": 1.0, "links": 0.1, "launches": 0.0005}
+    )
+    assert limits[0].reason == "5 TFLOP at 2 TFLOP/s in bfloat16"
+    # What is not known of a device limits nothing.
+    assert [limit.name for limit in limits_of(chip, {"float64": 1}, 1, 0, 0)] == ["memory"]
+    assert limits_of(Chip(), {"float32": 1e12}, 1, 1, 1) == ()
+
+
+def test_the_largest_limit_bounds_the_samples(plan):
+    chip = Chip(None, (("float32", 1e6),), None, None, 1e-3)
+    limits = limits_of(chip, plan.flops, 0, 0, 4)
+    plan = dataclasses.replace(plan, limits=limits)
+    seconds = plan.flops["float32"] / 1e6
+    assert plan.largest_limit.name == "products"
+    assert plan.samples_a_second == pytest.approx(16 / seconds)
+    assert "so at most 1,520 samples a second" in repr(plan)  # of 1,524
