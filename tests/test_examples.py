@@ -315,6 +315,12 @@ def test_keras_side_by_side(tmp_path, run):
     assert picture(tmp_path / "keras_predictions.png")
 
 
+def test_plan(run):
+    shown = run("plan.py")
+    assert shown.startswith("407,050 parameters, rmsprop, on ")
+    assert "60,000 samples an epoch in 469 steps of 128, the last of 96" in shown
+
+
 def test_the_gallery_is_up_to_date():
     index = runpy.run_path(str(ROOT / "examples" / "gallery" / "index.py"))
     stale = "run python examples/gallery/index.py"

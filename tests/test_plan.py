@@ -9,9 +9,11 @@ import pytest
 from problems import images, task
 
 import fnet
+from fnet.planning.exchanges import Exchange, exchanges
 from fnet.planning.flops import count_flops
 from fnet.planning.limits import limits_of
 from fnet.planning.targets import Chip
+from fnet.training.step import SCOPE
 
 NET = fnet.sequential(
     fnet.rescale(1 / 255), fnet.flatten, fnet.dense(8), fnet.dense(3), fnet.softmax
@@ -168,6 +170,43 @@ def test_flops_of_a_convolution_and_its_gradients(stride, groups):
     assert count_flops(conv, x, kernel) == {"float32": each}
     slopes = jax.grad(lambda *arguments: (conv(*arguments) ** 2).sum(), (0, 1))
     assert count_flops(slopes, x, kernel) == {"float32": 3 * each}
+
+
+# Four devices as data 2 x model 2, four layers in a loop. A TPU gathers while it computes, so that
+# channel 2 stands in two fusions, one of them in a loop of its own.
+PROGRAM = """
+%gather (p: bf16[8]) -> bf16[16] {
+  ROOT %a = bf16[16]{0} all-gather(%p), channel_id=2, replica_groups=[2,2]<=[4], dimensions={0}
+}
+%meanwhile (p: bf16[8]) -> bf16[16] {
+  ROOT %b = bf16[16]{0} all-gather(%p), channel_id=2, replica_groups=[2,2]<=[4], dimensions={0}
+}
+%part (c: (s32[], bf16[8])) -> (s32[], bf16[8]) {
+  %d = bf16[16]{0} fusion(%c), kind=kOutput, calls=%meanwhile
+}
+%layer (c: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %e = bf16[16]{0} fusion(%c), kind=kOutput, calls=%gather
+  %f = (s32[], bf16[8]{0}) while(%e), body=%part, backend_config={"known_trip_count":{"n":"5"}}
+  %g = f32[8]{0} all-reduce(%c), channel_id=3, replica_groups=mesh['a'=2,'b'=2] {'b'}, to_apply=%s
+}
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %h = (s32[], f32[8]) while(%x), body=%layer, backend_config={"known_trip_count":{"n":"4"}}, \
+metadata={op_name="jit(run)/SCOPE/while"}
+  %i = f32[8]{0} all-reduce(%h), channel_id=4, replica_groups={{0,2},{1,3}}, to_apply=%s
+  %j = f32[8]{0} all-reduce(%i), channel_id=5, replica_groups={}, to_apply=%s
+  ROOT %k = f32[8]{0} add(%j, %j), metadata={op_name="jit(run)/SCOPE/add"}
+}
+"""
+
+
+def test_what_is_sent_by_the_axes_it_goes_over():
+    found = exchanges(PROGRAM.replace("SCOPE", SCOPE), {"data": 2, "model": 2})
+    assert found == (
+        Exchange("all-reduce", ("model",), 4, 4 * 32, 4 * 32),
+        Exchange("all-gather", ("model",), 4, 4 * 32, 4 * 16),
+        Exchange("all-reduce", ("data", "model"), 1, 32, 48),
+        Exchange("all-reduce", ("data",), 1, 32, 32),
+    )
 
 
 def test_limits_of_a_device():

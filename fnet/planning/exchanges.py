@@ -1,7 +1,7 @@
 """What the devices of a mesh send each other in a step, by the axes over which they do."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from .compiled import (
     COLLECTIVES,
     Computations,
+    Executed,
     Instruction,
-    flat,
+    named,
     num_bytes,
     parse,
     parts,
@@ -45,22 +46,46 @@ def exchanges(text: str, mesh_shape: Mapping[str, int]) -> tuple[Exchange, ...]:
     """The exchanges of a step in the text of a compiled program, the largest first."""
     computations, entry = parse(text)
     found: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
-    for one, turns in walk(computations, step_body(computations, entry)):
-        for each in with_fused(computations, one):
-            kind = each.opcode.removesuffix("-start")
-            if kind in COLLECTIVES:
-                groups = groups_of(each.rest, tuple(mesh_shape.values()))
-                key = kind, axes_of(groups, mesh_shape)
-                whole, sent = traffic(kind, each, groups.shape[1])
-                found[key] = found.get(key, 0) + turns * np.array([1, whole, sent])
+    for one, turns in collectives(computations, step_body(computations, entry)):
+        kind = one.opcode.removesuffix("-start")
+        groups = groups_of(one.rest, tuple(mesh_shape.values()))
+        key = kind, axes_of(groups, mesh_shape)
+        whole, sent = traffic(kind, one, groups.shape[1])
+        found[key] = found.get(key, 0) + turns * np.array([1, whole, sent])
     ordered = sorted(found.items(), key=lambda item: -item[1][2])
     return tuple(Exchange(*key, *map(int, numbers)) for key, numbers in ordered)
 
 
-def with_fused(computations: Computations, one: Instruction) -> list[Instruction]:
-    """An instruction, and those in it if it is a fusion."""
-    fused = one.called if one.opcode == "fusion" else []
-    return [one, *(each for name in fused for each in flat(computations, name))]
+def collectives(computations: Computations, body: str) -> list[Executed]:
+    """The collectives of a step, with their turns.
+
+    A TPU exchanges while it computes: the same one, known by its channel, stands in each of the
+    fusions that it lasts, of which some may be in a loop.
+    """
+    alone: list[Executed] = []
+    fused: dict[str, Executed] = {}
+    for one, turns in walk(computations, body):
+        if is_collective(one):
+            alone.append(Executed(one, turns))
+        elif one.opcode == "fusion":
+            for each in filter(is_collective, inside(computations, one)):
+                channel = named(r"channel_id=(\d+)", each.rest) or each.rest
+                before = fused.get(channel, Executed(each, turns))
+                fused[channel] = min(before, Executed(each, turns), key=lambda one: one.turns)
+    return alone + list(fused.values())
+
+
+def is_collective(one: Instruction) -> bool:
+    return one.opcode.removesuffix("-start") in COLLECTIVES
+
+
+def inside(computations: Computations, fusion: Instruction) -> Iterator[Instruction]:
+    """The instructions of a fusion, and of the fusions in it."""
+    for name in fusion.called:
+        for one in computations[name]:
+            yield one
+            if one.opcode == "fusion":
+                yield from inside(computations, one)
 
 
 def groups_of(attributes: str, sizes: tuple[int, ...]) -> np.ndarray:
