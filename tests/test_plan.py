@@ -11,7 +11,7 @@ from problems import images, task
 import fnet
 from fnet.planning.exchanges import Exchange, exchanges
 from fnet.planning.flops import count_flops
-from fnet.planning.limits import limits_of
+from fnet.planning.limits import ON_CHIP, limits_of
 from fnet.planning.targets import Chip
 from fnet.training.step import SCOPE
 
@@ -74,7 +74,7 @@ def test_a_plan_is_shown_as_a_table(plan):
     assert lines[0] == "163 parameters, adam, on cpu: one device"
     assert lines[1] == "75 samples an epoch in 5 steps of 16, the last of 11"
     assert "it fits; a device holds" in lines
-    assert any(line.split() == ["data", "1.5", "kB"] for line in lines)
+    assert any(line.split() == ["data", "1.50", "kB"] for line in lines)
 
 
 def test_a_run_that_does_not_fit_has_a_plan(plan):
@@ -211,14 +211,15 @@ def test_what_is_sent_by_the_axes_it_goes_over():
 
 def test_limits_of_a_device():
     chip = Chip(10**9, (("float32", 1e12), ("bfloat16", 2e12)), 1e9, 1e8, 1e-6)
-    limits = limits_of(chip, {"float32": 1e12, "bfloat16": 4e12}, 10**9, 10**7, 500)
+    limits = limits_of(chip, {"float32": 1e12, "bfloat16": 4e12}, ON_CHIP + 10**9, 10**7, 500)
     assert {limit.name: limit.seconds for limit in limits} == pytest.approx(
-        {"products": 3.0, "memory": 1.0, "links": 0.1, "launches": 0.0005}
+        {"products": 3.0, "memory": 2.0, "links": 0.1, "launches": 0.0005}
     )
-    assert limits[0].reason == "5 TFLOP at 2 TFLOP/s in bfloat16"
+    assert limits[0].reason == "5.00 TFLOP at 2.00 TFLOP/s in bfloat16"
     # What is not known of a device limits nothing.
-    assert [limit.name for limit in limits_of(chip, {"float64": 1}, 1, 0, 0)] == ["memory"]
-    assert limits_of(Chip(), {"float32": 1e12}, 1, 1, 1) == ()
+    assert [limit.name for limit in limits_of(chip, {"float64": 1}, 2**30, 0, 0)] == ["memory"]
+    assert limits_of(chip, {}, ON_CHIP, 0, 0) == ()
+    assert limits_of(Chip(), {"float32": 1e12}, 2**30, 1, 1) == ()
 
 
 def test_the_largest_limit_bounds_the_samples(plan):

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from .targets import Chip
 from .units import quantity
 
+# The most that a chip keeps from step to step without its main memory: a TPU v4 has 128 MiB of CMEM
+# and 32 of VMEM [Jouppi et al. 2023, TPU v4]; an H100 50 MB of cache, a TPU v5e 128 MiB.
+ON_CHIP = 160 * 2**20
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -23,23 +27,23 @@ class Limit:
 
 
 def limits_of(
-    chip: Chip, flops: Mapping[str, float], touched: int, sent: int, kernels: int
+    chip: Chip, flops: Mapping[str, float], state: int, sent: int, kernels: int
 ) -> tuple[Limit, ...]:
     """The limits that the figures of a device give; those without a figure are left out.
 
     Args:
         chip: what a device can do.
         flops: those of products in a step on a device, by dtype.
-        touched: bytes of memory that a step reads or writes on a device.
+        state: bytes of the state on a device; a step reads and writes what a chip cannot keep.
         sent: bytes that a device sends to others in a step.
         kernels: those of a step.
 
     Example:
         >>> from fnet.planning.targets import TPUS
-        >>> for limit in limits_of(TPUS["v5e"], {"bfloat16": 197e12}, 819 * 10**9, 0, 12):
+        >>> for limit in limits_of(TPUS["v5e"], {"bfloat16": 197e12}, 4 * 10**9, 0, 12):
         ...     print(limit)
         Limit(name='products', seconds=1.0, reason='197 TFLOP at 197 TFLOP/s in bfloat16')
-        Limit(name='memory', seconds=1.0, reason='819 GB at 819 GB/s')
+        Limit(name='memory', seconds=0.009358..., reason='7.66 GB at 819 GB/s')
     """
     limits: list[Limit] = []
     rates = dict(chip.flops)
@@ -49,7 +53,7 @@ def limits_of(
         amount, rate = quantity(sum(flops.values()), "FLOP"), quantity(rates[most], "FLOP/s")
         limits.append(Limit("products", seconds, f"{amount} at {rate} in {most}"))
     for name, size, bandwidth in (
-        ("memory", touched, chip.memory_bandwidth),
+        ("memory", 2 * max(state - ON_CHIP, 0), chip.memory_bandwidth),
         ("links", sent, chip.link_bandwidth),
     ):
         if size and bandwidth:

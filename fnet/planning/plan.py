@@ -47,9 +47,8 @@ def plan(
 
     The least time of a step is the largest of four, each what the step does at least over what a
     device does at most, by the figures that its maker publishes: FLOPs of products; bytes of the
-    state, read and written, and of the batch; bytes sent to other devices; and the launches of
-    kernels. All four may overlap, so a real step takes longer; a state that stays in a chip's own
-    memory from step to step may beat the second.
+    state, read and written, beyond 160 MiB, which a chip may keep to itself; bytes sent to other
+    devices; and the launches of kernels. A real step does more than that, and not all at once.
 
     Args:
         task, state, data, batch_size, steps, validation: as for `train`, or shapes in place of
@@ -123,7 +122,6 @@ def plan(
     mesh_shape = {} if mesh is None else dict(mesh.shape)
     sent = exchanges(compiled.as_text(), mesh_shape) if compiled and mesh_shape else ()
     memory = memory_of(where, arguments, figures, problem)
-    touched = 2 * size_of(arguments[0]) + size_of(batch) // (parts if divided else 1)
     return Plan(
         devices=where.name,
         device_count=count,
@@ -145,7 +143,7 @@ def plan(
         limits=limits_of(
             where.chip,
             flops_a_device,
-            touched,
+            size_of(arguments[0]),
             sum(one.sent for one in sent),
             figures.kernels if figures else 0,
         ),
