@@ -1,7 +1,6 @@
 """A run that is compiled and not run: whether it fits, what a step does, how fast it can be."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,11 +19,12 @@ from ..training.state import TrainState, check_state
 from ..training.step import train_step
 from ..training.task import Task, check_task
 from ..training.train import train
-from .compiled import Figures, read
+from .compiled import read
 from .exchanges import exchanges
 from .flops import count_flops
 from .limits import limits_of
-from .report import Memory, Plan
+from .memory import memory_of, size_of
+from .report import Plan
 from .targets import Target, target
 
 
@@ -222,39 +222,3 @@ def compile_for(
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return None, str(error).splitlines()[0]
-
-
-def memory_of(
-    where: Target, arguments: tuple[Any, ...], figures: Figures | None, problem: str | None
-) -> Memory:
-    """What a device holds: as the compiler says, or else as the shapes do."""
-    state, data, validation = arguments
-    whole, samples = size_of(state), size_of((data, validation))
-    return Memory(
-        params=size_of(state.params),
-        opt_state=size_of(state.opt_state),
-        data=samples,
-        arguments=figures.arguments if figures else whole + samples,
-        outputs=figures.outputs - figures.aliased if figures else whole,
-        temporaries=figures.temporaries if figures else needed(problem or ""),
-        capacity=where.chip.memory,
-    )
-
-
-def needed(problem: str) -> int | None:
-    """The bytes of temporaries in the words of a TPU's compiler.
-
-    >>> needed("... required for HLO temporaries (18.5G) exceeds available HBM (15.75G).")
-    19864223744
-    """
-    found = re.search(r"temporaries \(([\d.]+)([KMGT])\)", problem)
-    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1)) if found else None
-
-
-def size_of(tree: Tree) -> int:
-    """The bytes of arrays on one of the devices that they lie on."""
-    return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape) if leaf.sharding else leaf.shape)
-        * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-    )

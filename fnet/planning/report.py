@@ -7,41 +7,10 @@ from typing import Any
 from ..distributed.sharding import DATA
 from .exchanges import Exchange
 from .limits import Limit
+from .memory import Memory
 from .units import quantity
 
 WIDTH = 18  # of the names in the table
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that a run holds on a device.
-
-    Attributes:
-        params, opt_state: the parameters, and what the optimizer keeps of them.
-        data: the samples, those of validation too.
-        arguments: all of these, other state, and what their layouts add.
-        outputs: the state after the run, and the history; the state before it stays valid.
-        temporaries: what a step needs besides, None where the compiler does not say.
-        capacity: of a device, None where it is not known.
-    """
-
-    params: int
-    opt_state: int
-    data: int
-    arguments: int
-    outputs: int
-    temporaries: int | None
-    capacity: int | None
-
-    @property
-    def peak(self) -> int:
-        """All of it together, while `train` runs."""
-        return self.arguments + self.outputs + (self.temporaries or 0)
-
-    @property
-    def peak_of_fit(self) -> int:
-        """The same for `fit`, which also keeps the state that it was given."""
-        return self.peak + self.outputs
 
 
 @dataclass(frozen=True, repr=False)
@@ -195,7 +164,6 @@ def share(size: int, capacity: int | None) -> str:
 
 
 def verdict(plan: Plan) -> Iterator[str]:
-    held = plan.memory
     if plan.fits is None:
         yield "a device, whose memory is not known, holds"
     elif plan.fits_fit:
@@ -204,10 +172,7 @@ def verdict(plan: Plan) -> Iterator[str]:
         yield "`train` fits; `fit` does not, as it keeps the state it was given; a device holds"
     else:
         yield "it does not fit; a device would hold"
-        if held.temporaries and held.temporaries > held.arguments + held.outputs:
-            yield "  (temporaries shrink with batch_size, remat and a narrower compute_dtype)"
-        else:
-            yield "  (`shardings` divide the state over devices; `fit` reads larger data in parts)"
+        yield "  (temporaries shrink with batch_size, remat and compute_dtype; `shardings` cut the state)"
 
 
 def step(plan: Plan) -> Iterator[str]:
@@ -243,7 +208,7 @@ def limits(plan: Plan) -> Iterator[str]:
 
 def programs(plan: Plan) -> Iterator[str]:
     """What it takes to compile the run, and what compiles it again."""
-    count = "two programs" if plan.last_batch else "one program"
-    yield f"compiled in {plan.compile_seconds:.0f} s, one program; `fit` has {count}"
+    apart = "; `fit` compiles the smaller last batch apart" if plan.last_batch else ""
+    yield f"compiled in {plan.compile_seconds:.0f} s{apart}"
     yield "compiled again for another task, optimizer, dtype, mesh, batch_size, number of samples"
     yield "or of epochs; not for other values of anything"
