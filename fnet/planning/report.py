@@ -172,7 +172,7 @@ def verdict(plan: Plan) -> Iterator[str]:
         yield "`train` fits; `fit` does not, as it keeps the state it was given; a device holds"
     else:
         yield "it does not fit; a device would hold"
-        yield "  (temporaries shrink with batch_size, remat and compute_dtype; `shardings` cut the state)"
+        yield "  (less of it with a smaller batch_size, remat, compute_dtype, or other shardings)"
 
 
 def step(plan: Plan) -> Iterator[str]:
