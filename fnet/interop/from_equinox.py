@@ -197,7 +197,7 @@ def widened(part: Any) -> Any:
     """A BatchNorm that takes few bits as well; equinox has that only for its statistics' dtype."""
     if not is_batch_norm(part):
         return part
-    twin = object.__new__(wide_batch_norm())
+    twin: Any = object.__new__(wide_batch_norm())
     for field in fields(part):
         object.__setattr__(twin, field.name, getattr(part, field.name))
     return twin

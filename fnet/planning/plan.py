@@ -9,10 +9,10 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..core.checks import check_batch_size, is_integer
+from ..core.mesh import DATA
 from ..core.trees import Tree, as_arrays
 from ..core.values import describe
 from ..data.batches import num_samples
-from ..distributed.sharding import DATA
 from ..models.model import count_params
 from ..training.signature import batch_like
 from ..training.state import TrainState, check_state

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..distributed.sharding import DATA
+from ..core.mesh import DATA
 from .exchanges import Exchange
 from .limits import Limit
 from .memory import Memory
