@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 import fnet
-from fnet.planning.compiled import Collective, parse, read, read_text, step_body
+from fnet.planning.compiled import Collective, read, read_text
+from fnet.planning.program_text import parse, step_loop
 
 # An epoch of a TPU: two loops around the steps, each step with a loop of 28 turns for a recurrent
 # layer, one that walks until it is done, a collective in a fusion, and a callback.
@@ -58,7 +59,7 @@ ENTRY %main (params: f32[8]) -> f32[8] {
 
 
 def test_a_step_of_a_tpu_is_found_and_counted():
-    assert step_body(*parse(TPU)) == "step"
+    assert step_loop(*parse(TPU))[0] == "step"
     assert read_text(TPU) == {
         "kernels": 28 + 2 + 1 + 1 + 1 + 2,  # cells, the walk, gradients, send, copy, branches
         "cycles": 28 * 100 + 7 + 30,
@@ -66,6 +67,7 @@ def test_a_step_of_a_tpu_is_found_and_counted():
         "branches": 1,
         "host_transfers": 1,
         "collectives": (Collective("all-reduce", 2, 2 * 32, 2 * 48),),
+        "counted": True,
         "loops_anywhere": 1,
     }
 
@@ -103,6 +105,7 @@ def test_a_step_of_a_gpu_is_found_and_counted():
     )
     unknown = read_text(GPU.replace('{"known_trip_count":{"n":"468"}}', "{}"))
     assert (unknown["loops"], unknown["loops_anywhere"]) == (0, 1)
+    assert figures["counted"] and not unknown["counted"]
 
 
 def test_the_step_of_train_is_found():
@@ -113,7 +116,7 @@ def test_the_step_of_train_is_found():
     options = {"epochs": 2, "batch_size": 2}
     compiled = jax.jit(lambda s, d: fnet.train(task, s, d, **options)).lower(state, data).compile()
     computations, entry = parse(compiled.as_text())
-    body = computations[step_body(computations, entry)]
+    body = computations[step_loop(computations, entry)[0]]
     assert any(one.in_step and one.shape.startswith("f32[2,3]") for one in body)  # the whole batch
     figures = read(compiled)
     assert figures.kernels > 0

@@ -1,25 +1,22 @@
-"""What a compiled program does in a step, read from its text: kernels, waits, traffic, memory.
+"""What a compiled program does in a step, read from its text: kernels, waits, traffic, memory."""
 
-XLA prints an optimized program as computations, each a list of instructions:
-
-    %body (carry: (s32[], f32[8])) -> (s32[], f32[8]) {
-      %sum = f32[8]{0} fusion(%x), kind=kLoop, calls=%add
-      %all = f32[8]{0} all-reduce(%sum), replica_groups=[1,4]<=[4], to_apply=%plus
-      ROOT %next = (s32[], f32[8]{0}) tuple(%i, %all)
-    }
-    ENTRY %main (p: f32[8]) -> f32[8] {
-      %loop = (s32[], f32[8]{0}) while(%start), condition=%c, body=%body,
-          backend_config={"known_trip_count":{"n":"18"}}
-    }
-"""
-
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..training.step import SCOPE
+from .program_text import (
+    Computations,
+    Executed,
+    Instruction,
+    named,
+    num_bytes,
+    parse,
+    parts,
+    step_loop,
+    trip_count,
+    walk,
+)
 
 COLLECTIVES = (
     "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all",
@@ -28,38 +25,14 @@ COLLECTIVES = (
 NO_KERNELS = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional",
     "call", "after-all", "opt-barrier", "partition-id", "replica-id", "add-dependency", "domain",
-    "async-start", "async-update",
+    "async-start", "async-update", "copy-start", "slice-start",  # which only move data
 }  # fmt: skip
 HOST = {"send", "recv", "infeed", "outfeed"}
-HOST_SPACE = "S(5)"  # where XLA keeps arrays of the host, in a layout
-CARRIES_SCOPE = re.compile(rf'op_name="[^"]*\b{SCOPE}\b')
+HOST_SPACE, SCALAR_SPACE = "S(5)", "S(6)"  # memories of the host and of scalars, in a layout
 
 
-class Instruction(NamedTuple):
-    """A line of a computation."""
-
-    shape: str
-    opcode: str
-    rest: str  # operands and attributes
-    metadata: str
-
-    @property
-    def called(self) -> list[str]:
-        """The computations it names: of a fusion, a loop, a branch."""
-        found = re.findall(r"(?:calls|to_apply|body|\w+_computations?)=\{?(%[^},\s]+)", self.rest)
-        more = re.findall(r"branch_computations=\{([^}]*)\}", self.rest)
-        names = found + [name for group in more for name in group.split(", ")]
-        return list(dict.fromkeys(name.lstrip("%") for name in names))
-
-    @property
-    def in_step(self) -> bool:
-        return bool(CARRIES_SCOPE.search(self.metadata))
-
-
-Computations = Mapping[str, list[Instruction]]
-
-
-class Collective(NamedTuple):
+@dataclass(frozen=True)
+class Collective:
     """The exchanges of one kind in a step.
 
     `bytes` are those of the whole arrays; `sent` what each device sends at least: in a ring of n,
@@ -74,7 +47,7 @@ class Collective(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """A compiled program in figures; each of the first seven is of one step.
+    """A compiled program in figures, the first six of one step.
 
     Attributes:
         kernels: what the device is told to run, the turns of inner loops counted; a loop whose
@@ -84,6 +57,7 @@ class Figures:
         branches: conditionals, all of whose sides count; a GPU waits for the host at each.
         host_transfers: callbacks, feeds, and copies from and to the host's memory.
         collectives: by kind.
+        counted: whether the number of turns of the loop over steps is known, too.
         loops_anywhere: those without a known number of turns in the program as a whole.
         arguments, outputs, temporaries, aliased: bytes on a device, of the program as a whole;
             `aliased` outputs lie where donated arguments lay.
@@ -95,6 +69,7 @@ class Figures:
     branches: int
     host_transfers: int
     collectives: tuple[Collective, ...]
+    counted: bool
     loops_anywhere: int
     arguments: int
     outputs: int
@@ -108,8 +83,8 @@ class Figures:
 
     def host_waits(self, platform: str) -> int:
         """How often a step stops for the host, at least: on a GPU at loops and branches too."""
-        stops = self.loops + self.branches if platform == "gpu" else 0
-        return stops + self.host_transfers
+        stops = self.loops + self.branches + (not self.counted)
+        return self.host_transfers + (stops if platform == "gpu" else 0)
 
 
 def read(compiled: Any) -> Figures:
@@ -139,155 +114,42 @@ def read_text(text: str) -> dict[str, Any]:
     """The figures of a step that the text of a program holds."""
     computations, entry = parse(text)
     devices = int(named(r"num_partitions=(\d+)", text) or 1)
-    executed = list(walk(computations, step_body(computations, entry)))
+    body, over_steps = step_loop(computations, entry)
+    executed = list(walk(computations, body))
     loops = [one for one in executed if one.instruction.opcode == "while"]
     everywhere = [one for body in computations.values() for one in body if one.opcode == "while"]
-    cycles = [one.turns * estimate for one in executed if (estimate := one.instruction_cycles)]
+    cycles = sum(one.cycles for one in executed)
     return {
         "kernels": sum(one.turns for one in executed if is_kernel(one.instruction)),
-        "cycles": sum(cycles) if cycles else None,
+        "cycles": cycles or None,
         "loops": sum(trip_count(computations, one.instruction) is None for one in loops),
         "branches": sum(one.instruction.opcode == "conditional" for one in executed),
         "host_transfers": sum(one.turns for one in executed if to_host(one.instruction)),
         "collectives": exchanges(computations, executed, devices),
+        "counted": over_steps is None or trip_count(computations, over_steps) is not None,
         "loops_anywhere": sum(trip_count(computations, loop) is None for loop in everywhere),
     }
-
-
-class Executed(NamedTuple):
-    """An instruction and how often a step runs it."""
-
-    instruction: Instruction
-    turns: int
-
-    @property
-    def instruction_cycles(self) -> int:
-        return int(named(r'"estimated_cycles":"(\d+)"', self.instruction.rest) or 0)
-
-
-def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
-    """The computations of a program by name, and the name of the first one to run.
-
-    >>> computations, entry = parse('''
-    ... ENTRY %main (x: f32[8]) -> f32[8] {
-    ...   %x = f32[8]{0:T(256)} parameter(0)
-    ...   ROOT %y = (f32[8]{0:T(256)}, u32[]) fusion(%x), kind=kLoop, calls=%add
-    ... }''')
-    >>> [(one.opcode, one.called) for one in computations[entry]]
-    [('parameter', []), ('fusion', ['add'])]
-    """
-    computations: dict[str, list[Instruction]] = {}
-    entry, body = "", None
-    for line in text.splitlines():
-        if line.endswith("{") and (head := re.match(r"(ENTRY )?%?([^\s(]+) \(", line)):
-            body = computations.setdefault(head[2], [])
-            entry = head[2] if head[1] else entry
-        elif body is not None and (found := re.match(r"\s+(?:ROOT )?%?\S+ = (.*)", line)):
-            body.append(instruction(found[1]))
-    return computations, entry
-
-
-def instruction(line: str) -> Instruction:
-    """What stands behind the equals sign."""
-    end = balanced(line) if line.startswith("(") else line.index(" ")
-    opcode, _, rest = line[end:].strip().partition("(")
-    metadata = named(r"metadata=(\{[^}]*\})", rest) or ""
-    return Instruction(line[:end], opcode, rest, metadata)
-
-
-def balanced(text: str) -> int:
-    """Where the parenthesis that opens a text is closed."""
-    depth = 0
-    for end, character in enumerate(text, 1):
-        depth += (character == "(") - (character == ")")
-        if not depth:
-            return end
-    return len(text)
-
-
-def named(pattern: str, text: str) -> str | None:
-    found = re.search(pattern, text)
-    return found[1] if found else None
-
-
-def step_body(computations: Computations, entry: str) -> str:
-    """The computation that is a step: the body of the loop over steps, or all of the program.
-
-    `step` names what it does after itself, and the compiler keeps those names. Loops within a step
-    carry the name themselves; of the others, the loop over steps is the innermost one that holds
-    instructions of the name. A program that has none, such as `predict`, has one loop, over
-    batches.
-    """
-    bodies = {entry: 0}
-    pending = [entry]
-    first_loop = ""
-    for name in pending:  # grows
-        for one in flat(computations, name):
-            if one.opcode == "while" and not one.in_step:
-                body = named(r"body=%?([^\s,]+)", one.rest) or ""
-                bodies[body] = bodies[name] + 1
-                first_loop = first_loop or body
-                pending.append(body)
-    marked = [name for name in bodies if any(one.in_step for one in flat(computations, name))]
-    if not marked:
-        return first_loop or entry
-    return max(marked, key=lambda name: (bodies[name], len(computations[name])))
-
-
-def flat(computations: Computations, name: str) -> Iterator[Instruction]:
-    """The instructions of a computation, and of what it calls without a loop."""
-    for one in computations[name]:
-        yield one
-        if one.opcode in ("call", "conditional", "async-start"):
-            for called in one.called:
-                yield from flat(computations, called)
-
-
-def walk(computations: Computations, name: str, turns: int = 1) -> Iterator[Executed]:
-    """The instructions of a computation and of the loops in it, with their turns."""
-    for one in flat(computations, name):
-        yield Executed(one, turns)
-        if one.opcode == "while":
-            known = trip_count(computations, one)
-            for part in ("body",) if known else ("condition", "body"):
-                called = named(rf"{part}=%?([^\s,]+)", one.rest) or ""
-                yield from walk(computations, called, turns * (known or 1))
-
-
-def trip_count(computations: Computations, loop: Instruction) -> int | None:
-    """The turns of a loop, where the compiler knows them.
-
-    A GPU's compiler writes them down; a TPU's leaves a comparison of a counter with a constant.
-    """
-    if known := named(r'"known_trip_count":\{"n":"(\d+)"', loop.rest):
-        return int(known)
-    condition = computations[named(r"condition=%?([^\s,]+)", loop.rest) or ""]
-    opcodes = [one.opcode for one in condition if one.opcode != "parameter"]
-    if sorted(opcodes) != ["compare", "constant", "get-tuple-element"]:
-        return None
-    bound = next(one for one in condition if one.opcode == "constant")
-    less = next(one for one in condition if one.opcode == "compare")
-    number = named(r"^(\d+)\)", bound.rest)
-    return int(number) if number and "direction=LT" in less.rest else None
 
 
 def is_kernel(one: Instruction) -> bool:
     """Whether the device is told to run it by itself.
 
+    >>> from fnet.planning.program_text import instruction
     >>> is_kernel(instruction("f32[8]{0} fusion(%x), kind=kLoop, calls=%add"))
     True
     >>> is_kernel(instruction("f32[]{:T(128)} add(%x, %y)"))  # of a TPU's scalar unit
     False
     """
-    if one.opcode in NO_KERNELS or one.opcode.endswith("-done"):
+    if one.opcode in NO_KERNELS or one.opcode.endswith("-done") or SCALAR_SPACE in one.shape:
         return False
-    scalar = bool(re.match(r"\w+\[\]", one.shape))
+    scalar = bool(re.match(r"\w+\[1?\]", one.shape))
     return not scalar or one.opcode in ("fusion", "custom-call", "copy", *COLLECTIVES)
 
 
 def to_host(one: Instruction) -> bool:
     """Whether it exchanges something with the host.
 
+    >>> from fnet.planning.program_text import instruction
     >>> to_host(instruction('(f32[], u32[], token[]) send(%x, %t), is_host_transfer=true'))
     True
     >>> to_host(instruction('(f32[8]{0:S(5)}, f32[8]{0}, u32[]) copy-start(%x)'))
@@ -332,6 +194,7 @@ def with_fused(computations: Computations, one: Instruction) -> Iterator[Instruc
 def traffic(kind: str, one: Instruction, devices: int) -> tuple[int, int]:
     """The bytes of the whole arrays of a collective, and those that a device sends.
 
+    >>> from fnet.planning.program_text import instruction
     >>> line = "f32[8]{0} all-reduce(%x), replica_groups=[1,4]<=[4], to_apply=%plus"
     >>> traffic("all-reduce", instruction(line), 4)
     (32, 48)
@@ -354,36 +217,3 @@ def group_size(one: Instruction, devices: int) -> int:
         return int(found)
     listed = named(r"replica_groups=\{\{([\d,]+)\}", one.rest)
     return len(listed.split(",")) if listed else devices
-
-
-def parts(shape: str) -> list[str]:
-    """The shapes in a tuple.
-
-    >>> parts("(f32[2], (f32[8]{0:T(8,128)}, u32[]))")
-    ['f32[2]', '(f32[8]{0:T(8,128)}, u32[])']
-    """
-    found, start, depth = [], 0, 0
-    inside = shape[1:-1]
-    for index, character in enumerate(inside):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and not depth:
-            found.append(inside[start:index].strip())
-            start = index + 1
-    return [*found, inside[start:].strip()]
-
-
-def num_bytes(shape: str) -> int:
-    """The size of an array, or of all in a tuple.
-
-    >>> num_bytes("(f32[784,512]{1,0}, pred[], bf16[10])")
-    1605653
-    """
-    return sum(
-        math.prod(map(int, filter(None, sizes.split(",")))) * max(bits(dtype) // 8, 1)
-        for dtype, sizes in re.findall(r"\b([a-z]+\d*\w*)\[([\d,]*)\]", shape)
-        if dtype != "token"
-    )
-
-
-def bits(dtype: str) -> int:
-    return int(named(r"[a-z]+(\d+)", dtype) or 8)
