@@ -59,8 +59,7 @@ def plan(
         mesh_shape: the axes of the mesh and their lengths, `{"data": 16, "model": 16}`, which
             must use all devices. By default all of those named lie along "data"; at hand it is
             one device without a mesh, as in `train`.
-        shardings: as for `train`; a function `(params, mesh) -> tree` for devices that are not
-            here.
+        shardings: as for `train`; a function, such as `fnet.fsdp`, for devices that are not here.
 
     Returns:
         A `Plan`: print it, read its attributes, or turn it into JSON with its `to_dict()`. A run
@@ -94,8 +93,6 @@ def plan(
         for name, tree in (("data", data), ("validation", validation))
     )
     mesh = mesh_of(where, mesh_shape)
-    if callable(shardings) and mesh is not None:
-        shardings = shardings(state.params, mesh)
 
     def run(state: TrainState, data: Any, validation: Any) -> Any:
         return train(
