@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .compiled import (
-    COLLECTIVES,
+from .compiled import COLLECTIVES
+from .program_text import (
     Computations,
     Executed,
     Instruction,
@@ -15,7 +15,7 @@ from .compiled import (
     num_bytes,
     parse,
     parts,
-    step_body,
+    step_loop,
     walk,
 )
 
@@ -46,7 +46,7 @@ def exchanges(text: str, mesh_shape: Mapping[str, int]) -> tuple[Exchange, ...]:
     """The exchanges of a step in the text of a compiled program, the largest first."""
     computations, entry = parse(text)
     found: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
-    for one, turns in collectives(computations, step_body(computations, entry)):
+    for one, turns in collectives(computations, step_loop(computations, entry)[0]):
         kind = one.opcode.removesuffix("-start")
         groups = groups_of(one.rest, tuple(mesh_shape.values()))
         key = kind, axes_of(groups, mesh_shape)
@@ -134,7 +134,7 @@ def axes_of(groups: np.ndarray, mesh_shape: Mapping[str, int]) -> tuple[str, ...
 def traffic(kind: str, one: Instruction, group: int) -> tuple[int, int]:
     """The bytes of the whole arrays of a collective, and those that a device sends.
 
-    >>> from fnet.planning.compiled import instruction
+    >>> from fnet.planning.program_text import instruction
     >>> traffic("all-reduce", instruction("f32[8]{0} all-reduce(%x), to_apply=%plus"), 4)
     (32, 48)
     """
