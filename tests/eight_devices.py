@@ -12,9 +12,13 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from problems import LOSS, bits, images, task
 
 import fnet
-from fnet.distributed.sharding import devices_of
+from fnet.distributed import sharding
+from fnet.distributed.sharding import Devices, devices_of
+from fnet.training.epochs import run as run_epochs
 from fnet.training.program import make_program
 from fnet.training.step import step
+from fnet.training.train import check_fit
+from fnet.training.train_many import run_many
 
 jax.config.update("jax_num_cpu_devices", 8)  # before anything asks for a device
 
@@ -42,8 +46,8 @@ def mesh_of(*shape: int) -> jax.sharding.Mesh:
     return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names))
 
 
-def begun() -> fnet.TrainState:
-    return fnet.train_state(NET, "adam", jax.random.key(0), (4, 4))
+def begun(optimizer="adam") -> fnet.TrainState:
+    return fnet.train_state(NET, optimizer, jax.random.key(0), (4, 4))
 
 
 def close(ours, theirs):
@@ -169,6 +173,35 @@ def test_a_fully_sharded_run_goes_on_in_other_layouts(tmp_path, deep_alone):
         close(ours, deep_alone)
 
 
+def test_large_data_lies_in_parts_and_changes_no_bit(monkeypatch):
+    data, run = tuple(array[:72] for array in DATA), RUN | {"epochs": 1, "mesh": mesh_of(4)}
+    options = {"validation": VALIDATION, "progress": False}
+    whole = fnet.fit(task(NET, metrics=()), begun(), data, **run, **options)
+    half = sum(array.nbytes for array in data) // 2
+    monkeypatch.setattr(sharding, "memory_limit", lambda mesh: 2 * half)
+    devices = devices_of(begun().params, mesh_of(4), None)
+    for leaf, given in zip(devices.spread(data), data, strict=True):
+        assert {shard.data.shape for shard in leaf.addressable_shards} == {(18, *given.shape[1:])}
+    assert devices.spread(DATA)[0].is_fully_replicated  # 75 rows
+    parts = fnet.fit(task(NET, metrics=()), begun(), data, **run, **options)
+    chex.assert_trees_all_equal(bits(parts), bits(whole))
+    text = run_compiled(devices, devices.spread(data))
+    assert not re.search(r"u8\[72,\S* all-gather", text)
+    predicted = fnet.predict(NET, parts[0], data[0], 16, mesh=mesh_of(4))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        predicted, fnet.predict(NET, parts[0], data[0], 16, mesh=mesh_of(4))
+    )
+
+
+def run_compiled(devices, data):
+    """The text of the program of `train`."""
+    values = check_fit(task(NET, metrics=()), begun(), "`data`", data, 16)
+    program = make_program(task(NET, metrics=()), (), 1, devices).with_values(values)
+    state = devices.shard_state(begun())
+    return run_epochs.lower(program, state, data, None, 1, 16, True, None).compile().as_text()
+
+
 def test_shardings_that_do_not_divide():
     mesh = mesh_of(4, 2)
     cut = NamedSharding(mesh, PartitionSpec("model"))
@@ -262,6 +295,13 @@ def test_members_are_dealt_out():
     shards = many[0].params["dense"]["kernel"].addressable_shards
     assert {shard.data.shape for shard in shards} == {(2, 16, WIDE)}
     close(many, expected)
+    program = make_program(task(NET, metrics=()), (), 1, Devices())
+    program = program.with_values(check_fit(program.task, begun("momentum"), "`data`", data, 16))
+    there, spread = many[0], devices_of(begun().params, mesh_of(4, 2), None).replicate(data)
+    compiled = run_many.lower(program, there, spread, None, 1, 16, True, None, "vmap").compile()
+    lines = compiled.as_text().splitlines()
+    sent = [line for line in lines if re.search(r" (all|collective|reduce)-\w+(-start)?\(", line)]
+    assert all("epoch_order" in line for line in sent)  # once an epoch, none in a step
     six = jax.tree.map(lambda leaf: leaf[:6], states)
     with pytest.raises(ValueError, match="'data' divides, got 6 members and 4 parts"):
         fnet.train_many(task(NET, metrics=()), six, data, mesh=mesh_of(4), **run)

@@ -23,6 +23,7 @@ from ..layers.base import Shape
 from .layouts import shardings
 
 COPIES = PartitionSpec()  # one on each device
+DATA_SHARE = 1 / 4  # of a device's memory for a copy of the data: the rest is for training
 
 T = TypeVar("T")
 
@@ -53,6 +54,23 @@ class Devices:
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, tree)
         return put(tree, NamedSharding(self.mesh, COPIES))
+
+    def spread(self, data: T) -> T:
+        """Put data on the devices, whose samples any device may need: a copy on each or, where that
+        would take more than DATA_SHARE of its memory, a part of the samples on each.
+
+        Then each step sends its batch. Samples whose number the mesh's axis "data" does not divide
+        are copied, and so are those of many processes.
+        """
+        mesh, leaves = self.mesh, jax.tree.leaves(data)
+        limit = memory_limit(mesh)
+        if mesh is None or limit is None or not leaves:
+            return self.replicate(data)
+        size = sum(math.prod(jnp.shape(leaf)) * jnp.result_type(leaf).itemsize for leaf in leaves)
+        parts = over_data(mesh, len(leaves[0]))
+        if size <= DATA_SHARE * limit or not parts.is_fully_addressable:
+            return self.replicate(data)
+        return put(data, parts)
 
     def shard_state(self, state: T) -> T:
         """Put a TrainState, or a dict of some of its fields, on the devices.
@@ -90,6 +108,14 @@ def over_data(mesh: Mesh, size: int) -> NamedSharding:
     A batch computed everywhere needs no padding, which batch statistics would see.
     """
     return NamedSharding(mesh, PartitionSpec(DATA) if size % mesh.shape[DATA] == 0 else COPIES)
+
+
+def memory_limit(mesh: Mesh | None) -> int | None:
+    """The bytes that a device of the mesh has, if it says so: a CPU does not."""
+    if mesh is None:
+        return None
+    stats = mesh.devices.flat[0].memory_stats()
+    return stats and stats.get("bytes_limit")
 
 
 def put(tree: T, sharding: NamedSharding) -> T:

@@ -47,4 +47,4 @@ def open_source(
         source = Arrays(data, steps, state, settings)
     source.program, validation = with_validation(source.program, state, validation)
     check_finite_data("`validation`", validation)
-    return source, source.program.devices.replicate(validation)
+    return source, source.program.devices.spread(validation)

@@ -23,7 +23,7 @@ class Arrays(IndexedSource):
         check_finite_data("`data`", data)
         super().__init__(samples, batch_size, values, settings)
         self.shuffled = settings.shuffle and data is not None
-        samples_there = self.program.devices.replicate(Samples.of(data))
+        samples_there = self.program.devices.spread(Samples.of(data))
         self.whole = Segment(samples_there, 0, self.steps, order=None)
 
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:

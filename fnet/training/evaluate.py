@@ -70,7 +70,7 @@ def evaluate(
         Program(task, val_names=names, devices=devices),
         there["params"],
         there["model_state"],
-        devices.replicate(data),
+        devices.spread(data),
         jnp.zeros((), int),
         batch_size,
     )

@@ -55,7 +55,7 @@ def predict(
     batch_size = check_batch_size(batch_size, num_samples(x))
     devices = devices_of(params, mesh, shardings)
     there = devices.shard_state({"params": params, "model_state": model_state})
-    x = devices.replicate(jax.tree.map(jnp.asarray, x))
+    x = devices.spread(jax.tree.map(jnp.asarray, x))
     return outputs(net, there["params"], there["model_state"], x, batch_size, devices)
 
 

@@ -56,7 +56,8 @@ def train(
         mesh: devices under named axes. Each batch is split over the axis "data". A batch whose
             size the axis does not divide, often the last of an epoch, is computed whole on each
             device. Means and batch statistics are those of the whole batch, so the result is that
-            of one device within rounding. Each device holds a copy of the data.
+            of one device within rounding. Each device holds a copy of the data or, if that takes
+            more than a quarter of its memory and the axis divides the samples, a part of them.
         shardings: how the parameters lie on the mesh: a function `(params, mesh) -> tree` such as
             `fnet.fsdp`, or a tree of NamedSharding like them. By default `fnet.shardings`, which
             cuts wide kernels over the axis "model". The rest of the state follows.
@@ -100,7 +101,10 @@ def train(
     program, *arguments = check_run(
         task, state, data, validation, epochs, batch_size, steps, record, record_every, devices
     )
-    state, history = run(program, devices.shard_state(state), *arguments, shuffle, steps)
+    data, validation, *counts = arguments
+    data, validation = devices.spread(data), devices.spread(validation)
+    state = devices.shard_state(state)
+    state, history = run(program, state, data, validation, *counts, shuffle, steps)
     return state, in_order(program, history)
 
 
@@ -126,7 +130,6 @@ def check_run(
     batch_size = 1 if data is None else check_batch_size(batch_size, num_samples(data))
     program = program.with_values(check_fit(task, state, "`data`", data, batch_size))
     program, validation = with_validation(program, state, validation)
-    data, validation = devices.replicate((data, validation))
     return program, data, validation, epochs, batch_size
 
 

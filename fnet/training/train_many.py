@@ -85,8 +85,10 @@ def train_many(
     program, *arguments = check_run(
         task, member, data, validation, epochs, batch_size, steps, record, record_every, devices
     )
+    data, validation, *counts = arguments
+    data, validation = devices.replicate((data, validation))
     alone = replace(program, devices=Devices())  # a member has no mesh of its own
-    states, history = run_many(alone, states, *arguments, shuffle, steps, chosen)
+    states, history = run_many(alone, states, data, validation, *counts, shuffle, steps, chosen)
     return states, in_order(program, history)
 
 
