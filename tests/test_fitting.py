@@ -201,3 +201,16 @@ def test_dense_labels_and_lists_are_taken_too():
         task(metrics=()), begun, (x.tolist(), y.tolist()), epochs=1, batch_size=8, progress=False,
     )  # fmt: skip
     chex.assert_trees_all_close(bits(dense), bits(sparse), rtol=1e-5, atol=1e-6)
+
+
+def test_evaluate_is_the_program_that_validates(compilations):
+    """And nothing else is compiled for a few numbers on their way to the device."""
+    net = fnet.sequential(fnet.dense(3), fnet.tanh, fnet.dense(2))
+    task = fnet.supervised(net, "mean_squared_error")
+    state = fnet.train_state(net, "sgd", jax.random.key(0), (5,))
+    random = np.random.default_rng(0)
+    data, test = ((random.normal(size=(n, 5)), random.normal(size=(n, 2))) for n in (23, 9))
+    del compilations[:]
+    fnet.fit(task, state, data, batch_size=10, validation=test, progress=False)
+    fnet.evaluate(task, state, test)
+    assert len(compilations) == 3  # the steps, the smaller last one, and this

@@ -32,6 +32,16 @@ def as_arrays(tree: Tree, every_list: bool = False) -> Tree:
     )
 
 
+def on_device(leaf: Any) -> Any:
+    """The leaf as an array of JAX: of NumPy's a copy, which later changes of it do not reach.
+
+    `jnp.asarray` compiles a program for each shape, and without a copy memory may be shared.
+    """
+    if isinstance(leaf, jax.Array):
+        return leaf
+    return jax.device_put(np.array(leaf) if isinstance(leaf, np.ndarray) else leaf)
+
+
 def is_numbers(node: Any) -> bool:
     """Whether this is a list of numbers, nested as you like, or a tuple of them."""
     inner = node

@@ -17,7 +17,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..core.mesh import DATA, by_compiler, check_mesh, samples_stay
-from ..core.trees import Tree, by_path
+from ..core.trees import Tree, by_path, on_device
 from ..core.values import describe
 from ..layers.base import Shape
 from .layouts import shardings
@@ -52,7 +52,7 @@ class Devices:
     def replicate(self, tree: T) -> T:
         """Put a copy of the arrays on each device."""
         if self.mesh is None:
-            return jax.tree.map(jnp.asarray, tree)
+            return jax.tree.map(on_device, tree)
         return put(tree, NamedSharding(self.mesh, COPIES))
 
     def spread(self, data: T) -> T:

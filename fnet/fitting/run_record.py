@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from ..core.trees import in_form
+from ..core.trees import in_form, on_device
 from ..files.checkpoints import Saver
 from ..training.epochs import History
 from ..training.program import Program
@@ -59,10 +58,10 @@ class RunRecord:
 
     def result(self) -> History:
         """The history as arrays of JAX."""
-        history: History = {name: jnp.asarray(self.history[name]) for name in self.names}
+        history: History = {name: on_device(self.history[name]) for name in self.names}
         if self.series:
             record = self.history["record"]
-            history["record"] = {name: jnp.asarray(record[name]) for name in self.series}
+            history["record"] = {name: on_device(record[name]) for name in self.series}
         return history
 
     def due(self) -> bool:

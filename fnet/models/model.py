@@ -41,7 +41,7 @@ def compiled_once(function: Callable[..., T], static_argnums: tuple[int, ...]) -
     outside = jax.jit(function, static_argnums=static_argnums, compiler_options=options)
 
     def call(*arguments: Any) -> T:
-        traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # within a jit, every array is a tracer
+        traced = isinstance(jax.device_put(0), jax.core.Tracer)  # within a jit, all arrays are
         return (inside if traced else outside)(*arguments)
 
     return call

@@ -66,13 +66,9 @@ def evaluate(
     batch_size = 1 if data is None else check_batch_size(batch_size, num_samples(data))
     names = check_evaluation(task, params, model_state, "`data`", data, batch_size)
     there = devices.shard_state({"params": params, "model_state": model_state})
-    logs = compiled_means(
-        Program(task, val_names=names, devices=devices),
-        there["params"],
-        there["model_state"],
-        devices.spread(data),
-        jnp.zeros((), int),
-        batch_size,
+    program = Program(task, devices=devices)
+    logs: dict[str, Any] = compiled_means(
+        program, there["params"], there["model_state"], devices.spread(data), 0, batch_size
     )
     if not any(isinstance(value, jax.core.Tracer) for value in logs.values()):
         logs = {name: float(value) for name, value in jax.device_get(logs).items()}
@@ -147,4 +143,18 @@ def average(
     return finished(jax.tree.map(lambda total: total * np.asarray(share, total.dtype), sums))
 
 
-compiled_means = jax.jit(means, static_argnames=("program", "batch_size"))
+jitted_means = jax.jit(means, static_argnames=("program", "batch_size"))
+
+
+def compiled_means(
+    program: Program,
+    params: Tree,
+    model_state: Tree,
+    data: Any,
+    step: Any,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, jax.Array]:
+    """`means` in one program, the same for `evaluate` as for the validation of `fit`."""
+    program = Program(program.task, devices=program.devices)
+    size = min(batch_size, 1 if data is None else num_samples(data))
+    return jitted_means(program, params, model_state, data, np.asarray(step, np.int32), size)

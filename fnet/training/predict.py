@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size, check_data
@@ -55,7 +54,7 @@ def predict(
     batch_size = check_batch_size(batch_size, num_samples(x))
     devices = devices_of(params, mesh, shardings)
     there = devices.shard_state({"params": params, "model_state": model_state})
-    x = devices.spread(jax.tree.map(jnp.asarray, x))
+    x = devices.spread(x)
     return outputs(net, there["params"], there["model_state"], x, batch_size, devices)
 
 
