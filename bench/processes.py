@@ -41,12 +41,15 @@ class Options:
     out: Path
 
 
-def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:
+def fresh(
+    job: str, *, cpu: bool = True, programs: str | None = None, **arguments: object
+) -> Result:
     """Call `function` of `bench.module` in a new process.
 
     Args:
         job: "module:function".
         cpu: whether JAX is to stay on the CPU where there is an accelerator.
+        programs: a folder in which JAX keeps compiled programs and finds those of earlier calls.
         arguments: what the function takes besides its clock, as JSON can carry it.
 
     Returns:
@@ -55,6 +58,7 @@ def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:
     with tempfile.TemporaryDirectory() as caches:
         command = [sys.executable, "-c", MAIN, job, json.dumps(arguments)]
         environment = cold(caches) | ({"JAX_PLATFORMS": "cpu"} if cpu else {})
+        environment |= warm(programs) if programs else {}
         try:
             process = subprocess.run(
                 [*command, repr(time.time())],
@@ -76,13 +80,26 @@ def fresh(job: str, *, cpu: bool = True, **arguments: object) -> Result:
 
 
 def cold(caches: str) -> dict[str, str]:
-    """The environment without any cache of compiled programs that outlives a process."""
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    """The environment without any cache of compiled programs that outlives a process.
+
+    Python may keep the bytecode of fnet, as pip does that of the others when it installs them.
+    """
+    dropped = "JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"
+    environment = {k: v for k, v in os.environ.items() if k not in dropped}
     return environment | {
         "KERAS_BACKEND": "jax",
         "KERAS_HOME": caches,
         "TORCHINDUCTOR_CACHE_DIR": caches,
         "TRITON_CACHE_DIR": caches,
+    }
+
+
+def warm(programs: str) -> dict[str, str]:
+    """What makes JAX keep every program, as `fnet.cache_programs` does."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": programs,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
 
 

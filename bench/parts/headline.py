@@ -1,6 +1,7 @@
 """The headline job in every library, and how far it is from what the machine can multiply."""
 
 import statistics
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,9 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "NumPy by hand": ("with_numpy:run", {}),
 }
 
+# These run with kept programs too; torch and NumPy have nothing that JAX could keep.
+WARM = [name for name, (job, _) in CONTENDERS.items() if not job.startswith(("with_t", "with_n"))]
+
 # These take their first step inside a call of theirs, so a process of its own looks at it.
 FIRST_STEPS = {
     "with_fnet:fit": "with_fnet:fit_first_step",
@@ -37,10 +41,15 @@ FIRST_STEPS = {
 }
 
 
+PARTS = ("contenders", "first_steps", "warm", "warm first_steps", "beside", "peaks")
+
+
 def measure(options: Options) -> Content:
-    with laid_out() as laid:
-        runs = in_turns(options.rounds, jobs(options, laid))
-    parts: dict[str, Any] = {"contenders": {}, "first_steps": {}, "peaks": {}, "beside": {}}
+    with laid_out() as laid, tempfile.TemporaryDirectory() as kept:
+        todo = jobs(options, laid, kept)
+        in_turns(1, {name: job for name, job in todo.items() if name.startswith("warm")})
+        runs = in_turns(options.rounds, todo)
+    parts: dict[str, Any] = {part: {} for part in PARTS}
     for name, results in runs.items():
         part, _, name = name.rpartition(": ")
         parts[part or "contenders"][name] = results
@@ -48,16 +57,23 @@ def measure(options: Options) -> Content:
     return settings | parts
 
 
-def jobs(options: Options, laid: DataFolder) -> dict[str, Callable[[], Content]]:
-    """One round, in order."""
+def jobs(options: Options, laid: DataFolder, kept: str) -> dict[str, Callable[[], Content]]:
+    """One round, in order; each contender has a folder in `kept` for its programs."""
     todo: dict[str, Callable[[], Content]] = {}
     for name, (job, arguments) in CONTENDERS.items():
         if options.only and name not in options.only:
             continue
         given = told(arguments, laid)
-        todo[name] = partial(fresh, f"jobs.{job}", epochs=options.epochs, **given)
-        if job in FIRST_STEPS:
-            todo[f"first_steps: {name}"] = partial(fresh, f"jobs.{FIRST_STEPS[job]}", **given)
+        warm = {"programs": str(Path(kept, name))}
+        for prefix, programs in ("", {}), ("warm", warm):
+            if programs and name not in WARM:
+                continue
+            given |= programs
+            part = f"{prefix}: " if prefix else ""
+            todo[part + name] = partial(fresh, f"jobs.{job}", epochs=options.epochs, **given)
+            if job in FIRST_STEPS:
+                part = f"{prefix} first_steps: ".lstrip()
+                todo[part + name] = partial(fresh, f"jobs.{FIRST_STEPS[job]}", **given)
     given = told({"whole": True}, laid)
     todo["beside: fit and train"] = partial(fresh, "jobs.with_fnet:fit_beside_train", **given)
     for library in LIBRARIES:
@@ -100,22 +116,24 @@ COLUMNS = {  # key: head and digits
     "first step": ("first step, s", 1),
     "steady": ("s an epoch", 2),
     "total": ("whole job, s", 1),
+    "warm first step": ("first step, warm, s", 2),
+    "warm total": ("whole job, warm, s", 1),
     "memory": ("peak memory, MiB", 0),
     "accuracy": ("test accuracy", 4),
 }
 
 
 def failed(content: Content) -> str:
-    parts = ("contenders", "first_steps", "beside", "peaks")
-    return "\n".join(lines for part in parts if (lines := failures(content[part])))
+    return "\n".join(lines for part in PARTS if (lines := failures(content.get(part, {}))))
 
 
 NOTES = """784-512-10, relu and softmax, RMSProp with learning rate 0.001, rho 0.9 and epsilon
 1e-7, batches of 128 in a new order each epoch and the smaller last one too, {epochs} epochs of
 60,000 images of {data}; {rounds} rounds.
 
-- Seconds count from the moment before the process starts: Python's start, all imports, reading and
-  unzipping the data, and compiling are in them.
+- Seconds count from the moment before the process starts: Python's start, all imports, reading the
+  data, and compiling are in them.
+- *Warm*: the same with JAX's cache of compiled programs, filled by a run before the first round.
 - *First step*: when the parameters after the first step are ready. `fit` and Keras take it inside a
   call, so another process measures it: Keras is left by an exception in a callback after the first
   batch, `fit` gets a Ctrl-C while it traces its first call. `train` is one program, without a first
@@ -124,8 +142,9 @@ NOTES = """784-512-10, relu and softmax, RMSProp with learning rate 0.001, rho 0
   call.
 - *Whole job*: until the last epoch ends. *Memory*: the largest resident set until then.
 - *Test accuracy* is taken afterwards and shows that all do the same work.
-- fnet reads MNIST through `fnet.datasets`, with its checksums; the others through a few lines of
-  NumPy, to float32 images. The Python loops of JAX by hand, stax, flax, equinox and NumPy gather
+- fnet reads MNIST through `fnet.datasets`, with its checksums, and unpacked: it was read on this
+  machine before, and the copy in the user's cache is there. The others unzip it with a few lines
+  of NumPy, to float32 images. The Python loops of JAX by hand, stax, flax, equinox and NumPy gather
   their batches on the host and donate their buffers. PyTorch has its data as tensors, all cores,
   and denormals flushed. Its RMSProp has epsilon outside of the root, the others inside."""
 
@@ -151,7 +170,7 @@ def ratio_table(content: Content) -> str:
     for name in names(content):
         values = figures(content, name)
         rows.append([name, *(ratio(values[key], fit[key]) for key in keys)])
-    head = ["", "first step", "an epoch", "whole job", "peak memory"]
+    head = ["", *(COLUMNS[key][0].removesuffix(", s") for key in keys)]
     return f"The same as multiples of `fit`'s medians:\n\n{table(head, rows)}"
 
 
@@ -193,10 +212,14 @@ def names(content: Content) -> list[str]:
 def figures(content: Content, name: str) -> dict[str, list[float]]:
     """The columns of a contender, a value a round; a column may be empty."""
     runs = good(content["contenders"][name])
+    warm = good(content.get("warm", {}).get(name, []))
+    warm_steps = content.get("warm first_steps", {})
     return {
         "first step": column(content["first_steps"].get(name, runs), "first_step"),
         "steady": [steady(run) for run in runs],
         "total": [run["epochs"][-1] for run in runs],
+        "warm first step": column(warm_steps.get(name, warm), "first_step"),
+        "warm total": [run["epochs"][-1] for run in warm],
         "memory": column(runs, "peak_mib"),
         "accuracy": column(runs, "accuracy"),
     }
