@@ -17,6 +17,7 @@ import pytest
 from problems import LOSS, METRICS, bits, classifier, images, start, task
 
 import fnet
+from fnet.core.trees import on_device
 
 RUN = {"batch_size": 8, "progress": False}
 DATA = images(50)
@@ -214,3 +215,12 @@ def test_evaluate_is_the_program_that_validates(compilations):
     fnet.fit(task, state, data, batch_size=10, validation=test, progress=False)
     fnet.evaluate(task, state, test)
     assert len(compilations) == 3  # the steps, the smaller last one, and this
+
+
+def test_arrays_go_to_the_device_as_copies_and_without_a_program(compilations):
+    memory = np.zeros(1040, np.float32)
+    x = memory[-memory.ctypes.data % 64 // 4 :][:1024]  # at an address where JAX would share it
+    there = on_device(x)
+    x[:] = 1
+    assert not np.asarray(there).any()
+    assert not compilations

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.trees import Tree
+from ..core.trees import Tree, on_device
 from ..core.values import describe
 
 WIDE = ("int64", "uint64", "float64")
@@ -85,10 +85,10 @@ def nested(tensors: Mapping[str, Any]) -> Tree:
     return tree
 
 
-def on_device(tensor: np.ndarray) -> Any:
+def as_it_was(tensor: np.ndarray) -> Any:
     """A JAX array, or the tensor itself if JAX would truncate it from 64 bits to 32."""
     fits = jnp.result_type(float) == jnp.float64 or tensor.dtype.name not in WIDE
-    return jnp.array(tensor) if fits else tensor
+    return on_device(tensor) if fits else tensor
 
 
 def restored(tensors: Mapping[str, np.ndarray], like: Tree, what: str) -> Tree:
@@ -157,12 +157,12 @@ def built(tensor: np.ndarray, like: Any) -> Any:
     if isinstance(like, np.generic):
         return tensor[()]
     if is_key(like):
-        array = jax.random.wrap_key_data(jnp.array(tensor), impl=algorithm(like))
+        array = jax.random.wrap_key_data(on_device(tensor), impl=algorithm(like))
     elif like.weak_type and tensor.size:
-        numbers = [jnp.asarray(number) for number in tensor.ravel().tolist()]
+        numbers = [on_device(number) for number in tensor.ravel().tolist()]
         array = jnp.stack(numbers).reshape(tensor.shape) if tensor.ndim else numbers[0]
     else:
-        array = on_device(tensor)
+        array = as_it_was(tensor)
     committed = getattr(like, "committed", like.sharding is not None)
     return jax.device_put(array, like.sharding) if committed else array
 

@@ -5,7 +5,7 @@ import os
 from ..core.trees import Tree
 from ..layers.base import Layer, as_layer
 from .tensor_file import check_kind, read_tensors, write_tensors
-from .trees import named, nested, on_device, restored
+from .trees import as_it_was, named, nested, restored
 
 
 def save_weights(path: str | os.PathLike[str], params: Tree, net: Layer | None = None) -> None:
@@ -73,5 +73,5 @@ def load_weights(path: str | os.PathLike[str], like: Tree | None = None) -> Tree
     if "fnet" in metadata:
         check_kind(path, metadata, "weights")
     if like is None:
-        return nested({name: on_device(tensor) for name, tensor in tensors.items()})
+        return nested({name: as_it_was(tensor) for name, tensor in tensors.items()})
     return restored(tensors, like, f"`{os.fspath(path)}`")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.trees import Tree
+from ..core.trees import Tree, on_device
 from ..files.trees import named, nested
 from ..layers.base import Layer, Shape
 from .layer_paths import Place
@@ -136,7 +136,7 @@ def read(wanted: dict[str, Slot], array_of: Callable[[str], np.ndarray]) -> tupl
             array = np.ascontiguousarray(entry.turn.back(part, place, leaf.shape), leaf.dtype)
             tree, path = trees[leaf.tree], "/".join((*place.names, own))
             tree[path] = tree[path] + array if path in tree else array
-    params, state = (jax.tree.map(jnp.asarray, nested(tree)) for tree in trees.values())
+    params, state = (jax.tree.map(on_device, nested(tree)) for tree in trees.values())
     return params, state
 
 
