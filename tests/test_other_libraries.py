@@ -1,6 +1,7 @@
 """Models of flax, equinox and haiku as layers: as in the library's own loop, in files, in words."""
 
 import functools
+import pickle
 import re
 import sys
 from typing import NamedTuple
@@ -334,6 +335,28 @@ def test_a_batch_norm_of_equinox_computes_in_few_bits():
     np.testing.assert_allclose(values["loss"], expected["loss"], rtol=0.1, atol=0.1)
     assert_close(own_state, known, 1e-2)
     jax.tree.map(lambda own, known: chex.assert_type(own, known.dtype), own_state, known)
+
+
+def linear(x):
+    return hk.Linear(2)(x)
+
+
+def test_a_layer_of_haiku_is_a_value():
+    net, state = trained("haiku")
+    again = pickle.loads(pickle.dumps(net))
+    assert again == net == fnet.from_haiku(hk.transform_with_state(of_haiku))
+    assert hash(again) == hash(net)
+    assert_close(fnet.predict(again, state, X), fnet.predict(net, state, X), 0)
+    plain, keyless = hk.transform(linear), hk.without_apply_rng(hk.transform(linear))
+    wrapped = hk.Transformed(jax.jit(plain.init), jax.jit(plain.apply))
+    layers = [fnet.from_haiku(pair) for pair in (plain, keyless, wrapped)]
+    params = fnet.init(layers[0], KEY, (3,))
+    for layer in layers[:2]:
+        again = pickle.loads(pickle.dumps(layer))
+        assert again == layer
+        assert_close(fnet.apply(again, params, X), fnet.apply(layers[0], params, X), 0)
+    assert len(set(layers)) == 3  # what is around a function may change it
+    assert layers[2] == fnet.from_haiku(wrapped)
 
 
 class Tokens(nn.Module):

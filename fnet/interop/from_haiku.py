@@ -1,7 +1,7 @@
 """Transformed functions of haiku as layers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -20,6 +20,8 @@ from .modules import (
     zeros,
 )
 
+MADE = "make", "compute"
+
 
 def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) -> Layer:
     """Use a transformed function of haiku as a layer, with its dropout and running statistics.
@@ -29,8 +31,7 @@ def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) 
     draws from the layer's key.
 
     Args:
-        transformed: what `hk.transform` or `hk.transform_with_state` returns. haiku makes new
-            functions each time; transform once, at the top of a module, to compile once.
+        transformed: what `hk.transform` or `hk.transform_with_state` returns.
         flag: the argument of the function that is true in training. `is_training`, `train`,
             `training`, and their opposites `deterministic`, `use_running_average` and `inference`
             are found without it.
@@ -38,7 +39,7 @@ def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) 
             `init` needs it.
 
     Returns:
-        A layer; it equals another one of the same transformed function.
+        A layer; it equals another one of the same function, and pickles if the function does.
 
     Raises:
         TypeError: `transformed` is a function that is not transformed or belongs to another
@@ -64,18 +65,45 @@ def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) 
     call = list(signature(transformed.init).values())[1:]
     found = flags("from_haiku", call, flag)
     has_state = isinstance(transformed, hk.TransformedWithState)
-    return Haiku(transformed.init, transformed.apply, has_state, found, check_dtype(dtype))
+    has_key = has_state or "rng" in signature(transformed.apply)  # hk.without_apply_rng has none
+    return Haiku(original(transformed), has_state, has_key, found, check_dtype(dtype), *transformed)
+
+
+def original(transformed: Any) -> Any:
+    """The function that was transformed, or the pair if anything stands around what haiku made."""
+    functions = [getattr(half, "_original_fn", None) for half in transformed]
+    wrapped = any(hasattr(half, "__wrapped__") for half in transformed)
+    same = functions[0] is functions[1] is not None
+    return functions[0] if same and not wrapped else tuple(transformed)
+
+
+def again(function: Callable[..., Any], has_state: bool, has_key: bool) -> Any:
+    """The pair that haiku makes of the function."""
+    hk = library("haiku", "dm-haiku", "from_haiku")
+    transformed = (hk.transform_with_state if has_state else hk.transform)(function)
+    return transformed if has_key else hk.without_apply_rng(transformed)
 
 
 @dataclass(frozen=True, repr=False)
 class Haiku(Layer):
     """A transformed function of haiku; see `from_haiku`."""
 
-    make: Callable[..., Any]
-    compute: Callable[..., Any]
+    origin: Any
     has_state: bool
+    has_key: bool
     flags: tuple[str, ...]
     dtype: Any
+    make: Callable[..., Any] = field(compare=False)  # made of the origin, anew at each transform
+    compute: Callable[..., Any] = field(compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in MADE}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        origin = values["origin"]
+        known = values["has_state"], values["has_key"]
+        pair = origin if isinstance(origin, tuple) else again(origin, *known)
+        vars(self).update(values, **dict(zip(MADE, pair, strict=True)))
 
     @property
     def name(self) -> str:
@@ -101,8 +129,7 @@ class Haiku(Layer):
         found = keywords(self.flags, training)
         if self.has_state:
             return self.compute(params, state, key, x, **found)
-        without_key = "rng" not in signature(self.compute)  # hk.without_apply_rng
-        keys = () if without_key else (key,)
+        keys = (key,) if self.has_key else ()
         return self.compute(params, *keys, x, **found), state
 
     def __repr__(self) -> str:
