@@ -27,13 +27,19 @@ def offline(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(offline, monkeypatch, capsys):
-    """Runs a program and gives what it prints: here, where JAX and small programs are there."""
+    """Runs a program and gives what it prints: here, where JAX and small programs are there.
 
-    def shown(program: str, *arguments: str) -> str:
+    `constants` of the program have other values, such as fewer seeds, where those show the same.
+    """
+
+    def shown(program: str, *arguments: str, **constants: int) -> str:
         path = str(ROOT / "examples" / program)
         monkeypatch.setattr(sys, "argv", [path, *arguments])
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            runpy.run_path(path, run_name="__main__")
+            names = runpy.run_path(path)["main"].__globals__
+            assert constants.keys() <= names.keys()
+            names.update(constants)
+            names["main"]()
         return capsys.readouterr().out
 
     return shown
@@ -58,11 +64,12 @@ def test_mnist_takes_its_flags(tmp_path, run):
 
 @pytest.mark.soak
 def test_from_scratch(tmp_path, run):
-    shown = run("from_scratch.py")
+    shown = run("from_scratch.py", EPOCHS=6)
     assert float(re.search(r"by hand and jax.grad differ by (\S+)", shown)[1]) < 1e-5
-    losses = [float(loss) for loss in re.findall(r"epoch \d+/10: loss of .* (\S+)", shown)]
-    assert len(losses) == 10
-    assert losses[-1] < losses[0]
+    losses = [float(loss) for loss in re.findall(r"epoch \d+/60: loss of .* (\S+)", shown)]
+    assert len(losses) == 6
+    assert losses[-1] < 0.7 * losses[0]
+    assert float(re.search(r"test accuracy (\S+)", shown)[1]) > 0.5
 
 
 def picture(path: pathlib.Path) -> bool:
@@ -82,7 +89,7 @@ def test_ensemble(tmp_path, run):
 
 @pytest.mark.soak
 def test_convnet_on_the_bundled_digits(tmp_path, run):
-    shown = run("convnet.py", "--epochs", "6")
+    shown = run("convnet.py", "--epochs", "4")
     assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.95
     assert picture(tmp_path / "filters.png")
 
@@ -178,7 +185,7 @@ def test_optimizers(tmp_path, run):
 
 @pytest.mark.soak
 def test_regression(tmp_path, run):
-    shown = run("regression.py")
+    shown = run("regression.py", SEEDS=3)
     perceptron = float(re.search(r"the perceptron: mean squared error (\S+)", shown)[1])
     errors = dict(re.findall(r"(\d+) hidden units: mean squared error (\S+)", shown))
     assert float(errors["64"]) < 0.1 * float(errors["4"]) < perceptron
@@ -202,7 +209,7 @@ def test_regularization(tmp_path, run):
 
 @pytest.mark.soak
 def test_flax_in_fnet(tmp_path, run):
-    shown = run("flax_in_fnet.py")
+    shown = run("flax_in_fnet.py", SEEDS=4)
     found = re.findall(r"accuracy (\S+) ± .* seeds, (\S+) of their average, loss (\S+)", shown)
     (plain, _, plain_loss), (regularized, together, loss) = (map(float, row) for row in found)
     assert together > regularized > plain > 0.9
@@ -212,7 +219,7 @@ def test_flax_in_fnet(tmp_path, run):
 
 @pytest.mark.soak
 def test_pinn(tmp_path, run):
-    shown = run("pinn.py")
+    shown = run("pinn.py", STEPS=200)
     errors = [float(error) for error in re.findall(r"relative L2 error (\S+)", shown)]
     assert len(errors) == 5
     assert errors[-1] < 0.02 < 0.1 < errors[0]
@@ -221,8 +228,8 @@ def test_pinn(tmp_path, run):
 
 @pytest.mark.soak
 def test_agent(tmp_path, run):
-    shown = run("agent.py")
-    rows = re.findall(r"mean return +(\S+), +(\S+) to +(\S+) over 8 seeds", shown)
+    shown = run("agent.py", SEEDS=3)
+    rows = re.findall(r"mean return +(\S+), +(\S+) to +(\S+) over 3 seeds", shown)
     means = [float(mean) for mean, *_ in rows]
     assert means[0] < 60
     assert means[-1] > 450
@@ -231,7 +238,7 @@ def test_agent(tmp_path, run):
 
 @pytest.mark.soak
 def test_maml(tmp_path, run):
-    shown = run("maml.py")
+    shown = run("maml.py", STEPS=4000)
     errors = re.findall(r"^(.*MAML), +(\d+) gradient steps: .* (\S+)$", shown, re.MULTILINE)
     after = {(name, steps): float(error) for name, steps, error in errors}
     assert len(after) == 2 * 4
@@ -241,7 +248,7 @@ def test_maml(tmp_path, run):
 
 @pytest.mark.soak
 def test_two_heads(tmp_path, run):
-    shown = run("two_heads.py")
+    shown = run("two_heads.py", SEEDS=2)
     learned, known = (
         dict(re.findall(rf"heads {kind}: (\w+?)_\w+ (\S+) ±", shown))
         for kind in ("with weights", "of arithmetic")
@@ -254,7 +261,7 @@ def test_two_heads(tmp_path, run):
 
 @pytest.mark.soak
 def test_contrastive(tmp_path, run):
-    shown = run("contrastive.py")
+    shown = run("contrastive.py", DRAWS=4)
     rows = re.findall(r"^(.+), (\d+) labels: accuracy (\S+) ±", shown, re.MULTILINE)
     found = {(name, int(labels)): float(accuracy) for name, labels, accuracy in rows}
     assert len(found) == 3 * 4
@@ -267,7 +274,7 @@ def test_contrastive(tmp_path, run):
 
 @pytest.mark.soak
 def test_transfer(tmp_path, run):
-    shown = run("transfer.py")
+    shown = run("transfer.py", SEEDS=3)
     rows = re.findall(r"^(.+): (\S+) parameters train, test accuracy (\S+) ±", shown, re.MULTILINE)
     sizes = {name: int(count.replace(",", "")) for name, count, _ in rows}
     found = {name: float(accuracy) for name, _, accuracy in rows}
@@ -279,15 +286,15 @@ def test_transfer(tmp_path, run):
 
 @pytest.mark.soak
 def test_vae(tmp_path, run):
-    elbos = re.findall(r"ELBO (\S+) nats an image, (\S+) held out", run("vae.py"))
+    elbos = re.findall(r"ELBO (\S+) nats an image, (\S+) held out", run("vae.py", EPOCHS=30))
     first, _, last = ([float(nats) for nats in pair] for pair in elbos)
-    assert first[1] < -180 < -155 < last[1] < last[0]
+    assert first[1] < -180 < -160 < last[1] < last[0]
     assert picture(tmp_path / "vae.png")
 
 
 @pytest.mark.soak
 def test_diffusion(tmp_path, run):
-    shown = run("diffusion.py")
+    shown = run("diffusion.py", SEEDS=2)
     last, averaged = map(float, re.findall(r"parameters: (\S+) ±", shown))
     data = float(re.search(r"the training data themselves: (\S+)", shown)[1])
     assert data / 2 < averaged < min(2 * data, last)
@@ -296,8 +303,11 @@ def test_diffusion(tmp_path, run):
 
 @pytest.mark.soak
 def test_gan(tmp_path, run):
-    games = re.findall(r"seed \d: (\d) of 8 heaps found, (\S+)% of the points", run("gan.py"))
-    assert [found for found, _ in games] == 4 * ["8"]
+    games = re.findall(
+        r"seed \d: (\d) of 8 heaps found, (\S+)% of the points",
+        run("gan.py", SEEDS=2, FRAMES=20, STEPS=150),
+    )
+    assert [found for found, _ in games] == 2 * ["8"]
     assert min(float(share) for _, share in games) > 90
     assert picture(tmp_path / "gan.png")
     assert (tmp_path / "gan.gif").read_bytes().startswith(b"GIF89a")
