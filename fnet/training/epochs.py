@@ -82,7 +82,7 @@ def run(
     whole, rest = divmod(size, batch_size)
     steps, samples = whole + bool(rest), Samples.of(data)
 
-    def one_epoch(state: TrainState, epoch: jax.Array) -> tuple[TrainState, tuple[Logs, Logs]]:
+    def one_epoch(epoch: jax.Array, state: TrainState) -> tuple[TrainState, tuple[Logs, Logs]]:
         carry = state, empty_sums(program, steps)
         order = None
         if shuffle and data is not None:
@@ -97,8 +97,7 @@ def run(
             logs |= {f"val_{name}": validated[name] for name in program.val_names}
         return state, (logs, sums.record)
 
-    first = state.step // steps
-    state, (logs, record) = scan(one_epoch, state, first + jnp.arange(epochs, dtype=first.dtype))
+    state, (logs, record) = scan(one_epoch, state, state.step // steps, epochs)
     record = {name: series.ravel() for name, series in record.items()}
     return program.devices.shard_state(state), logs | {"record": record}
 

@@ -12,8 +12,10 @@ from jax import lax
 Carry = TypeVar("Carry")
 
 
-def scan(step: Callable[[Carry, Any], tuple[Carry, Any]], carry: Carry, xs: jax.Array) -> Any:
-    """`lax.scan` in rematerialised segments.
+def scan(
+    step: Callable[[jax.Array, Carry], tuple[Carry, Any]], carry: Carry, start: Any, length: int
+) -> Any:
+    """`lax.scan` over so many numbers from `start` on, in rematerialised segments.
 
     Reverse-mode differentiation of n steps keeps the carry at the start of each of about sqrt(n)
     segments, and while it is in a segment that of each of its steps; both are computed again from
@@ -21,17 +23,24 @@ def scan(step: Callable[[Carry, Any], tuple[Carry, Any]], carry: Carry, xs: jax.
     """
     again = partial(jax.checkpoint, prevent_cse=False)  # which a scan does by itself
 
-    def segment(carry: Carry, xs: jax.Array) -> tuple[Carry, Any]:
-        return lax.scan(again(step), carry, xs)
+    # A TPU counts for nothing, but fetches a number from an array in a pass of its own.
+    def counted(carry: tuple[jax.Array, Carry], _: None) -> tuple[tuple[jax.Array, Carry], Any]:
+        number, inner = carry
+        inner, y = step(number, inner)
+        return (number + 1, inner), y
 
-    size = segment_size(len(xs))
-    whole = len(xs) // size * size
-    carry, ys = lax.scan(again(segment), carry, xs[:whole].reshape(-1, size))
-    ys = jax.tree.map(lambda y: y.reshape(whole, *y.shape[2:]), ys)
-    if whole == len(xs):
+    def segment(carry: tuple[jax.Array, Carry], _: None, steps: int) -> Any:
+        return lax.scan(again(counted), carry, length=steps)
+
+    size = segment_size(length)
+    count, rest = divmod(length, size)
+    begun = jnp.asarray(start), carry
+    (number, carry), ys = lax.scan(again(partial(segment, steps=size)), begun, length=count)
+    ys = jax.tree.map(lambda y: y.reshape(count * size, *y.shape[2:]), ys)
+    if not rest:
         return carry, ys
-    carry, rest = segment(carry, xs[whole:])
-    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), ys, rest)
+    (_, carry), last = segment((number, carry), None, rest)
+    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), ys, last)
 
 
 def segment_size(length: int) -> int:
@@ -46,5 +55,5 @@ def loop(
 ) -> Carry:
     """`lax.fori_loop`; bounds that are Python integers make one that `scan` differentiates."""
     if isinstance(start, int) and isinstance(stop, int):
-        return scan(lambda carry, i: (step(i, carry), None), carry, jnp.arange(start, stop))[0]
+        return scan(lambda i, carry: (step(i, carry), None), carry, start, stop - start)[0]
     return lax.fori_loop(start, stop, step, carry)
