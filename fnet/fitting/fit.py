@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ..core.checks import check_count
@@ -46,7 +47,7 @@ def fit(
     shuffle: bool = True,
     record: Sequence[str] = (),
     record_every: int = 1,
-    on_nonfinite: Literal["stop", "raise", "skip"] = "stop",
+    on_nonfinite: Literal["stop", "raise", "skip", "ignore"] = "stop",
     callbacks: Sequence[Callback] = (),
     resume: Literal["auto"] | None = None,
     mesh: Mesh | None = None,
@@ -86,7 +87,10 @@ def fit(
             naming the step and the first layer to blame, and returns the state from before it;
             "raise" raises instead; "skip" leaves the step out and counts it in
             `history["skipped"]`. Nothing waits for a step: a bad one is noticed up to a fifth of a
-            second later and taken again from the state before it.
+            second later and taken again from the state before it, which is kept until then.
+            "ignore" checks nothing, so numbers that are not finite go through the rest of the run,
+            and keeps nothing: the state takes its memory once beside the one passed in. It is
+            copied for callbacks.
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats. One that
             returns `fnet.STOP` ends the run; one that returns a TrainState of the same form makes
@@ -130,19 +134,23 @@ def fit(
         make_program(task, record, record_every, devices),
         check_count("epochs", epochs),
     )
-    check_choice("on_nonfinite", on_nonfinite, "stop", "raise", "skip")
+    check_choice("on_nonfinite", on_nonfinite, "stop", "raise", "skip", "ignore")
     checkpoints, callbacks = check_callbacks(callbacks, resume)
-    skip, save_every = on_nonfinite == "skip", checkpoints.every if checkpoints else None
-    settings = Settings(program, batch_size, shuffle, skip, save_every)
+    save_every = checkpoints.every if checkpoints else None
+    settings = Settings(program, batch_size, shuffle, on_nonfinite, save_every)
     source, validation = open_source(
         data, steps, state, epochs, validation, validation_split, settings
     )
     program, state = source.program, devices.shard_state(state)
-    identity = {"first_step": state.step, "key": jax.random.key_data(state.key)} | source.identity
-    names = [*program.log_names, *["skipped"] * skip]
+    first_step, key = jax.device_get((state.step, jax.random.key_data(state.key)))
+    identity = {"first_step": first_step, "key": key} | source.identity
+    if source.ignores:
+        state = devices.shard_state(copied(state))
+    names = [*program.log_names, *["skipped"] * (on_nonfinite == "skip")]
 
     with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:
-        run_record = RunRecord(program, names, identity, source.begin(state), saver, callbacks)
+        begin = source.begin(state)
+        run_record = RunRecord(program, names, identity, begin, saver, callbacks, source.ignores)
         if resume:
             run_record.resume()
         try:
@@ -207,11 +215,19 @@ def run_epochs(
         line.close(logs)
         run_record.save_best(logs)
         run_record.at = source.begin(at.state)  # closed once, even if a callback raises
-        state, run_record.ended = called(callbacks, run_record.epochs - 1, at.state, logs)
-        if state is not at.state:
+        shown = copied(at.state) if source.ignores and callbacks else at.state
+        state, run_record.ended = called(callbacks, run_record.epochs - 1, shown, logs)
+        if state is not shown:
+            state = copied(state) if source.ignores else state
             run_record.at = source.begin(source.program.devices.shard_state(state))
         if run_record.due():
             run_record.save()
+
+
+@jax.jit
+def copied(state: TrainState) -> TrainState:
+    """The state in memory of its own, for a source that gives away that of its state."""
+    return jax.tree.map(jnp.copy, state)
 
 
 def called(

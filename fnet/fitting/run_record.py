@@ -28,9 +28,11 @@ class RunRecord:
         at: EpochState,
         saver: Saver | None,
         callbacks: Sequence[Any] = (),
+        in_place: bool = False,
     ):
         self.names, self.series, self.about = names, program.recorded, about
         self.at, self.saver, self.callbacks = at, saver, callbacks
+        self.in_place = in_place  # the next steps take the memory of a state
         nothing = {name: np.zeros(0) for name in names}
         self.history: History = nothing | {"record": empty_sums(program, 0).record}
         self.ended = False  # by a callback
@@ -70,6 +72,8 @@ class RunRecord:
         return int(self.at.state.step) % every == 0 if every else self.at.steps == 0
 
     def save(self) -> None:
+        if self.at.state.step.is_deleted():  # by steps in its memory that failed
+            return
         at, moment = self.at, (int(self.at.state.step), self.epochs, self.ended)
         if self.saver is None or self.moment == moment:
             return
@@ -83,6 +87,8 @@ class RunRecord:
         }
         sums = {"sums": at.sums.totals, "record": at.sums.record}
         self.saver.save(at.state, run | sums | {"memories": memories})
+        if self.in_place:
+            self.saver.wait()
 
     def save_best(self, logs: Logs) -> None:
         """Save the state of this epoch too if it is the best by what the checkpoints monitor."""
@@ -93,6 +99,8 @@ class RunRecord:
         before = (monitor.score({monitor.name: v}) for v in self.history[monitor.name][:-1])
         if not any(earlier >= score for earlier in before):
             self.saver.save_best(self.at.state)
+            if self.in_place:
+                self.saver.wait()
 
     def resume(self) -> bool:
         """Move to the newest good checkpoint; return whether there is one."""

@@ -49,22 +49,24 @@ class Batches(Source):
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
         # Checking a step waits for the device, which should run ahead: so not at every step.
         run, recent, looked = without_record(at), [], time.monotonic()
+        next_save, take = self.next_save(at), step_in_place if self.ignores else batch_step
         try:
             for number, batch in enumerate(self.given(self.begun(at)), 1):
                 if number <= at.steps:
                     continue  # taken before the run was resumed
-                batch = self.program.devices.shard_batch(self.check(number, at.state, batch))
-                run, logs = batch_step(self.program, *run, batch)
+                batch = self.program.devices.shard_batch(self.check(number, run[0], batch))
+                run, logs = take(self.program, *run, batch)
                 recent.append((batch, logs))
                 stopped, late = stop(), time.monotonic() - looked > CALL_SECONDS
                 if jax.process_count() > 1:  # they must check the same steps, or wait for ever
                     late = len(recent) == STEPS_TOGETHER
-                if stopped or late or number == self.next_save(at):
+                if stopped or late or number == next_save:
                     at, recent = self.look(at, run, recent), []
                     yield at
                     if at.failure or stop():
                         return
                     run, looked = without_record(at), time.monotonic()
+                    next_save = self.next_save(at)
         except Exception:
             if recent:
                 yield self.look(at, run, recent)
@@ -98,8 +100,12 @@ class Batches(Source):
         """The state after these batches; a step at a time if they left what is not finite."""
         first, record, done = at.steps, at.sums.record, [logs for _, logs in recent]
         at = at._replace(sums=without_record(at)[1])
-        if still_finite((at.state, at.sums), finite_leaves(run)):
-            at = at.after(run, len(recent), sum(num_samples(batch) for batch, _ in recent))
+        if self.ignores or still_finite((at.state, at.sums), finite_leaves(run)):
+            at = at.after(
+                jax.block_until_ready(run),
+                len(recent),
+                sum(num_samples(batch) for batch, _ in recent),
+            )
         else:
             done = []
             for batch, _ in recent:
@@ -145,13 +151,17 @@ class Batches(Source):
         return [batch] if any(isinstance(leaf, np.ndarray) for leaf in leaves[1:]) else []
 
 
-@partial(jax.jit, static_argnames="program")
-def batch_step(
+def take_step(
     program: Program, state: TrainState, sums: EpochSums, batch: Batch
 ) -> tuple[Run, Logs]:
     new, logs = step(program, state, batch)
     sums = add_step(program, sums, 0, num_samples(batch), logs)
     return (new, sums), {name: logs[name] for name in program.recorded}
+
+
+batch_step = jax.jit(take_step, static_argnames="program")
+# In the memory of the state, which is gone then.
+step_in_place = jax.jit(take_step, static_argnames="program", donate_argnames="state")
 
 
 def without_record(at: EpochState) -> Run:

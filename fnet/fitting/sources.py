@@ -1,6 +1,7 @@
 """What all sources of steps share: they yield an epoch as a series of checked states.
 
-No call donates its state, so a call that leaves what is not finite can be repeated step by step.
+A call keeps the state that it starts from, so one that leaves what is not finite can be repeated
+step by step. Where that is ignored the call is given the state's memory instead.
 """
 
 import abc
@@ -38,7 +39,7 @@ class Settings:
     program: Program
     batch_size: int | None
     shuffle: bool
-    skip_nonfinite: bool
+    on_nonfinite: str  # stop, raise, skip or ignore
     save_every: int | None  # steps
 
 
@@ -79,6 +80,11 @@ class Source(abc.ABC):
         self.settings, self.program = settings, settings.program.with_values(values)
 
     @property
+    def ignores(self) -> bool:
+        """Whether steps go on from what is not finite, so that no state is kept."""
+        return self.settings.on_nonfinite == "ignore"
+
+    @property
     @abc.abstractmethod
     def steps(self) -> int | None:
         """The number of steps an epoch has, if it is known."""
@@ -115,7 +121,7 @@ class Source(abc.ABC):
         """Take one step if it is finite; otherwise skip it or fail."""
         if still_finite((at.state, at.sums), flags):
             return at.after(run, 1, samples)
-        if self.settings.skip_nonfinite:
+        if self.settings.on_nonfinite == "skip":
             return at.without(run[1])
         return at._replace(failure=explain(self.program.task, at.state, batch()))
 
@@ -166,8 +172,12 @@ class IndexedSource(Source):
         end = int(min(at.steps + self.steps_a_call, last, segment.stop, self.next_save(at)))
         end -= (end - at.steps) % self.block(at, end)
         began, steps = time.monotonic(), end - at.steps
-        run, flags = self.call(segment, at, end)
-        if still_finite((at.state, at.sums), flags):
+        if self.ignores:
+            run, good = self.call_in_place(segment, at, end), True
+        else:
+            run, flags = self.call(segment, at, end)
+            good = still_finite((at.state, at.sums), flags)
+        if good:
             samples = sum(map(self.length, range(at.steps, end)))
             at = at.after(run, steps, samples)
             quick = as_first(time.monotonic() - began < CALL_SECONDS)
@@ -187,11 +197,19 @@ class IndexedSource(Source):
         """The steps whose samples are in memory, including the next one."""
 
     def call(self, segment: Segment, at: EpochState, stop: int) -> tuple[Run, jax.Array]:
-        """The steps up to `stop`, all of one size."""
+        """The steps up to `stop`, all of one size, and what is finite after them."""
         return segment_steps(
             self.program, at.state, at.sums, segment.data, segment.order, segment.start, at.steps,
             stop, self.batch_size, self.length(at.steps), self.block(at, stop),
         )  # fmt: skip
+
+    def call_in_place(self, segment: Segment, at: EpochState, stop: int) -> Run:
+        """The same unchecked, in the memory of the state."""
+        run = steps_in_place(
+            self.program, at.state, at.sums, segment.data, segment.order, at.steps, stop,
+            self.batch_size, self.length(at.steps), segment.start, self.block(at, stop),
+        )  # fmt: skip
+        return jax.block_until_ready(run)
 
     def block(self, at: EpochState, stop: int) -> int:
         """Blocks are another program, compiled when the calls have grown to it."""
@@ -231,6 +249,14 @@ def platform_of(state: TrainState) -> str:
     """Of the devices that hold the state."""
     arrays = (leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array))
     return next((next(iter(leaf.devices())).platform for leaf in arrays), jax.default_backend())
+
+
+# Unchecked, in the memory of the state, which is gone then.
+steps_in_place = jax.jit(
+    run_steps,
+    static_argnames=("program", "batch_size", "length", "block"),
+    donate_argnames="state",
+)
 
 
 def still_finite(before: Run, flags: jax.Array) -> bool:
