@@ -62,15 +62,15 @@ class Devices:
         Then each step sends its batch. Samples whose number the mesh's axis "data" does not divide
         are copied, and so are those of many processes.
         """
-        mesh, leaves = self.mesh, jax.tree.leaves(data)
-        limit = memory_limit(mesh)
-        if mesh is None or limit is None or not leaves:
+        leaves = jax.tree.leaves(data)
+        if self.mesh is None or not leaves:
             return self.replicate(data)
         size = sum(math.prod(jnp.shape(leaf)) * jnp.result_type(leaf).itemsize for leaf in leaves)
-        parts = over_data(mesh, len(leaves[0]))
-        if size <= DATA_SHARE * limit or not parts.is_fully_addressable:
-            return self.replicate(data)
-        return put(data, parts)
+        parts = over_data(self.mesh, len(leaves[0]))
+        here = parts.is_fully_addressable
+        if here and size > DATA_SHARE * (memory_limit(self.mesh) or math.inf):
+            return put(data, parts)
+        return self.replicate(data)
 
     def shard_state(self, state: T) -> T:
         """Put a TrainState, or a dict of some of its fields, on the devices.
@@ -110,11 +110,12 @@ def over_data(mesh: Mesh, size: int) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA) if size % mesh.shape[DATA] == 0 else COPIES)
 
 
-def memory_limit(mesh: Mesh | None) -> int | None:
+def memory_limit(mesh: Mesh) -> int | None:
     """The bytes that a device of the mesh has, if it says so: a CPU does not."""
-    if mesh is None:
+    try:
+        stats = mesh.devices.flat[0].memory_stats()
+    except jax.errors.JaxRuntimeError:  # of a device that is only compiled for
         return None
-    stats = mesh.devices.flat[0].memory_stats()
     return stats and stats.get("bytes_limit")
 
 
