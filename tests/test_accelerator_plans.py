@@ -12,11 +12,11 @@ pytestmark = pytest.mark.accelerators
 SHAPE = jax.ShapeDtypeStruct
 
 
-def planned(inputs: int, units: int, **options) -> fnet.Plan:
+def planned(inputs: int, units: int, samples: int = 1000, **options) -> fnet.Plan:
     net = fnet.sequential(fnet.dense(units), fnet.relu, fnet.dense(10), fnet.softmax)
     task = fnet.supervised(net, "sparse_categorical_crossentropy")
     state = jax.eval_shape(lambda: fnet.train_state(net, "adam", jax.random.key(0), (inputs,)))
-    data = SHAPE((1000, inputs), "float32"), SHAPE((1000,), "int32")
+    data = SHAPE((samples, inputs), "float32"), SHAPE((samples,), "int32")
     return fnet.plan(task, state, data, batch_size=100, **options)
 
 
@@ -27,6 +27,13 @@ def test_a_plan_for_chips_of_a_mesh():
     assert ("all-reduce", ("data",)) in {(one.kind, one.axes) for one in plan.exchanges}
     assert [limit.name for limit in plan.limits] == ["products", "links"]
     assert plan.flops_a_device["float32"] == plan.flops["float32"] // 4
+
+
+def test_data_larger_than_a_share_of_a_chip_lies_in_parts():
+    samples = 2_000_000
+    plan = planned(784, 16, samples, devices="v5e:2x2")
+    assert plan.memory.data == samples * (784 + 1) * 4 // 4
+    assert plan.fits
 
 
 def test_a_plan_for_a_gpu():

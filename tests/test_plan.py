@@ -9,6 +9,7 @@ import pytest
 from problems import images, task
 
 import fnet
+from fnet.distributed.sharding import memory_limit, on_absent_devices
 from fnet.planning.exchanges import Exchange, exchanges
 from fnet.planning.flops import count_flops
 from fnet.planning.limits import ON_CHIP, limits_of
@@ -60,6 +61,14 @@ def test_arrays_and_their_shapes_have_the_same_plan(plan, compilations):
     compilations.clear()
     assert lasting(fnet.plan(task(NET), state, data, batch_size=16)) == lasting(plan)
     assert len(compilations) == 1  # nothing is computed
+
+
+def test_devices_that_are_not_here_are_not_asked_for_their_memory():
+    mesh = jax.make_mesh((1,), ("data",))
+    before = memory_limit(mesh)
+    with on_absent_devices(2**34):
+        assert memory_limit(mesh) == 2**34
+    assert memory_limit(mesh) == before
 
 
 def test_a_plan_is_a_value(plan):

@@ -6,7 +6,9 @@ mean over the batch is a mean over the whole batch on any number of devices.
 
 import math
 import operator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -112,11 +114,26 @@ def over_data(mesh: Mesh, size: int) -> NamedSharding:
 
 def memory_limit(mesh: Mesh) -> int | None:
     """The bytes that a device of the mesh has, if it says so: a CPU does not."""
+    if (absent := absent_memory.get()) is not None:
+        return absent
     try:
         stats = mesh.devices.flat[0].memory_stats()
     except jax.errors.JaxRuntimeError:  # of a device that is only compiled for
         return None
     return stats and stats.get("bytes_limit")
+
+
+absent_memory: ContextVar[int | None] = ContextVar("absent_memory", default=None)
+
+
+@contextmanager
+def on_absent_devices(memory: int | None) -> Iterator[None]:
+    """Within it, programs are made for devices of that memory, which are not here to be asked."""
+    token = absent_memory.set(memory)
+    try:
+        yield
+    finally:
+        absent_memory.reset(token)
 
 
 def put(tree: T, sharding: NamedSharding) -> T:

@@ -13,6 +13,7 @@ from ..core.mesh import DATA
 from ..core.trees import Tree, as_arrays
 from ..core.values import describe
 from ..data.batches import num_samples
+from ..distributed.sharding import on_absent_devices
 from ..models.model import count_params
 from ..training.signature import batch_like
 from ..training.state import TrainState, check_state
@@ -95,10 +96,11 @@ def plan(
     mesh = mesh_of(where, mesh_shape)
 
     def run(state: TrainState, data: Any, validation: Any) -> Any:
-        return train(
-            task, state, data, epochs=1, batch_size=batch_size, steps=steps,
-            validation=validation, mesh=mesh, shardings=shardings,
-        )  # fmt: skip
+        with on_absent_devices(None if where.here else where.chip.memory):
+            return train(
+                task, state, data, epochs=1, batch_size=batch_size, steps=steps,
+                validation=validation, mesh=mesh, shardings=shardings,
+            )  # fmt: skip
 
     began = time.perf_counter()
     arguments = on_devices(run, (state, data, validation), where, mesh)
