@@ -181,7 +181,9 @@ def mesh_of(where: Target, shape: Mapping[str, int] | None) -> Mesh | None:
             f"devices, {count}, got {dict(shape)}. Write {{'data': {count}}}."
         )
     axes = (AxisType.Auto,) * len(shape)
-    return jax.make_mesh(tuple(shape.values()), tuple(shape), axes, devices=where.devices)
+    return jax.make_mesh(
+        tuple(shape.values()), tuple(shape), axis_types=axes, devices=where.devices
+    )
 
 
 def on_devices(
