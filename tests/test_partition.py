@@ -78,6 +78,23 @@ def test_the_averages_of_parts_are_found():
         fnet.averaged_params(opt_state)
 
 
+def test_a_grid_reaches_the_numbers_of_parts():
+    def begun(key):
+        optimizer = fnet.clipped(fnet.partitioned(THREE), 1e3)
+        return fnet.TrainState.create(PARAMS, optimizer, key)
+
+    grid = fnet.grid(head={"beta": [0.5, 0.7]}, encoder={"learning_rate": [0.1, 0.2]})
+    assert grid.labels["head/beta"].tolist() == [0.5, 0.5, 0.7, 0.7]
+    assert grid.labels["encoder/learning_rate"].tolist() == pytest.approx([0.1, 0.2, 0.1, 0.2])
+    states = grid.states(begun)
+    last = jax.tree.map(lambda leaf: leaf[3], states.optimizer).optimizer.optimizers
+    assert last["head"].beta == np.float32(0.7)
+    assert last["encoder"].learning_rate == np.float32(0.2)
+    assert last["encoder"].beta1 == np.float32(fnet.adam().beta1)
+    with pytest.raises(ValueError, match="^`tail/beta` must be a hyperparameter of clipped"):
+        fnet.grid(tail={"beta": [0.5]}).states(begun)
+
+
 def test_parts_by_a_function_of_path_and_array():
     optimizer = fnet.partitioned({"kernels": fnet.sgd(0.5), "others": "adam"}, by=by_rank)
     params, opt_state = run(optimizer, PARAMS, GRADIENTS)

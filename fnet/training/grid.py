@@ -12,6 +12,7 @@ import numpy as np
 from ..core.values import describe
 from ..layers.base import Layer
 from ..optimizers.base import Optimizer
+from ..optimizers.partition import partitioned
 from ..optimizers.wrappers import Wrapper
 from .state import TrainState, check_state, train_state
 
@@ -148,12 +149,14 @@ class Grid:
         )
 
 
-def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
+def grid(**axes: Sequence[float] | np.ndarray | Mapping[str, Any]) -> Grid:
     """Every combination of the values of some hyperparameters, and of seeds.
 
     Args:
         axes: a list of numbers for each hyperparameter of the optimizer, by its name; the axis
-            `seed` takes integers, and repeats each combination with another start and order.
+            `seed` takes integers, and repeats each combination with another start and order. For a
+            part of a `partitioned`, a dict of such lists: `head={"learning_rate": [0.1, 0.2]}` is
+            the axis "head/learning_rate".
 
     Returns:
         A Grid: `len(grid)` members, their `labels`, their `states`, and the `table` of their
@@ -178,11 +181,12 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
         0.01            0.9   ... ± ...
         0.1             0.9   0.0... ± 0.0...
     """
-    if not axes:
+    named = flat(axes)
+    if not named:
         raise ValueError(
             "`axes` of grid must be at least one, got none. Write grid(learning_rate=[1e-3, 1e-2])."
         )
-    return Grid({name: check_axis(name, values) for name, values in axes.items()})
+    return Grid({name: check_axis(name, values) for name, values in named.items()})
 
 
 def created(net: Layer, optimizer: Any, in_shape: Any, key: jax.Array) -> TrainState:
@@ -190,7 +194,10 @@ def created(net: Layer, optimizer: Any, in_shape: Any, key: jax.Array) -> TrainS
 
 
 def hyperparameters(optimizer: Optimizer) -> list[str]:
-    """The names of an optimizer's numbers, those of the optimizer within a wrapper included."""
+    """The names of an optimizer's numbers, with those within a wrapper, or a part, "part/name"."""
+    if isinstance(optimizer, partitioned):
+        inner = {part: hyperparameters(own) for part, own in optimizer.trained.items()}
+        return [f"{part}/{name}" for part, names in inner.items() for name in names]
     names = [f.name for f in fields(optimizer) if not f.metadata.get("static")]
     if isinstance(optimizer, Wrapper):
         return names[1:] + hyperparameters(optimizer.optimizer)
@@ -199,11 +206,32 @@ def hyperparameters(optimizer: Optimizer) -> list[str]:
 
 def with_hyperparameters(optimizer: Optimizer, numbers: Mapping[str, Any]) -> Optimizer:
     """The optimizer with other numbers: a wrapper's own, and the rest in what it wraps."""
+    if isinstance(optimizer, partitioned):
+        parts = dict(optimizer.optimizers)
+        for part, inner in optimizer.trained.items():
+            rest = {n.removeprefix(f"{part}/"): numbers[n] for n in numbers if of_part(n, part)}
+            parts[part] = with_hyperparameters(inner, rest)
+        return replace(optimizer, optimizers=parts)
     own = {name: numbers[name] for f in fields(optimizer) if (name := f.name) in numbers}
     if isinstance(optimizer, Wrapper):
         rest = {name: numbers[name] for name in numbers if name not in own}
         own["optimizer"] = with_hyperparameters(optimizer.optimizer, rest)
     return replace(optimizer, **own)
+
+
+def of_part(name: str, part: str) -> bool:
+    return name.startswith(f"{part}/")
+
+
+def flat(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """The axes by name; those of a part of a `partitioned` are named "part/name"."""
+    found: dict[str, Any] = {}
+    for name, values in axes.items():
+        if isinstance(values, Mapping):
+            found |= {f"{name}/{own}": inner for own, inner in flat(values).items()}
+        else:
+            found[name] = values
+    return found
 
 
 def check_axis(name: str, values: Any) -> np.ndarray:
