@@ -89,7 +89,7 @@ def test_ensemble(tmp_path, run):
 
 @pytest.mark.soak
 def test_convnet_on_the_bundled_digits(tmp_path, run):
-    shown = run("convnet.py", "--epochs", "4")
+    shown = run("convnet.py", "--epochs", "6")
     assert float(re.search(r"test accuracy (\S+),", shown)[1]) > 0.95
     assert picture(tmp_path / "filters.png")
 
@@ -185,7 +185,7 @@ def test_optimizers(tmp_path, run):
 
 @pytest.mark.soak
 def test_regression(tmp_path, run):
-    shown = run("regression.py", SEEDS=3)
+    shown = run("regression.py", SEEDS=3, STEPS=700)
     perceptron = float(re.search(r"the perceptron: mean squared error (\S+)", shown)[1])
     errors = dict(re.findall(r"(\d+) hidden units: mean squared error (\S+)", shown))
     assert float(errors["64"]) < 0.1 * float(errors["4"]) < perceptron
