@@ -214,7 +214,8 @@ def test_evaluate_is_the_program_that_validates(compilations):
     del compilations[:]
     fnet.fit(task, state, data, batch_size=10, validation=test, progress=False)
     fnet.evaluate(task, state, test)
-    assert len(compilations) == 3  # the steps, the smaller last one, and this
+    # The order of the epoch, the steps, the smaller last one, and what was asked for.
+    assert len(compilations) == 4
 
 
 def test_arrays_go_to_the_device_as_copies_and_without_a_program(compilations):
