@@ -197,7 +197,7 @@ def limits(plan: Plan) -> Iterator[str]:
     """How fast it can be."""
     largest, most = plan.largest_limit, plan.samples_a_second
     if largest is None or most is None:
-        yield "a step takes at least: unknown, no figures of this device are"
+        yield "a step takes at least: unknown, there are no figures of this device"
         return
     yield "a step takes at least"
     for limit in plan.limits:
