@@ -5,9 +5,11 @@ import errno
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows has text files
 
 
 def write(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> None:
@@ -36,7 +38,7 @@ def write(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> 
     views = [memoryview(part) for part in parts]
     temporary = os.path.join(folder, f".fnet-{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(temporary, NEW, 0o666)
         try:
             for view in views:
                 while view:
@@ -56,6 +58,8 @@ def write(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> 
 
 def sync_folder(folder: str) -> None:
     """Make a rename durable; before that, a crash may bring the old file back."""
+    if sys.platform == "win32":  # which opens no folders, and keeps a journal of renames
+        return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -13,6 +13,7 @@ import jax
 from ..core.checks import check_count
 from ..losses.monitor import Mode, Monitor
 from ..training.state import TrainState
+from .lock import sole_writer
 from .state import read_run, write_run
 from .tensor_file import CorruptFileError
 from .trees import named, nested
@@ -155,22 +156,8 @@ class Checkpoints:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other writers out; the lock of a killed process is released."""
-        import fcntl
-
         self.directory.mkdir(parents=True, exist_ok=True)
-        with open(self.directory / ".lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise ValueError(
-                    f"`directory` of Checkpoints must have one writer, got {self.directory}, to "
-                    f"which process {lock.read() or '?'} is writing. Wait until it ends, or use "
-                    f"another folder."
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        with sole_writer(self.directory):
             for litter in self.directory.glob(".*.tmp"):  # of a killed process
                 litter.unlink(missing_ok=True)
             yield
