@@ -1,5 +1,7 @@
 """Exported models compute what `apply` does, and not one damaged byte of them is run."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,17 @@ def test_exporting_compiles_nothing(compilations):
     params = {"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}
     fnet.load_exported(fnet.export(fnet.dense(2), params, (3,)))
     assert compilations == []
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: fnet.export(NET, {}, (3,)), lambda: fnet.load_exported(BLOB)]
+)
+def test_without_flatbuffers(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    with pytest.raises(
+        ImportError, match=r'flatbuffers, got none. Install it: .* "fnet\[export\]"'
+    ):
+        call()
 
 
 def damaged(bit):

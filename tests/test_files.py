@@ -195,6 +195,7 @@ def two(first, second):
     return dict(zip("ab", spans, strict=True))
 
 
+TWICE = b'"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}, "a"'
 BAD_FILES = {
     "empty": (b"", "0 bytes that do not begin with the length"),
     "short": (b"1234567", "7 bytes that do not begin with the length"),
@@ -249,6 +250,14 @@ BAD_FILES = {
     "dtype_of_no_array": (
         header_file(entry(dtype="F4", data_offsets=[0, 1]), bytes(1)),
         "dtype F4",
+    ),
+    "a_name_twice": (
+        header_file(json.dumps(entry()).encode().replace(b'"a"', TWICE), bytes(8)),
+        "two entries are called 'a'",
+    ),
+    "too_many": (
+        header_file({f"{i}": entry(shape=[0], data_offsets=[0, 0])["a"] for i in range(100_001)}),
+        "100001 tensors, which are more than 100000",
     ),
     "no_digest": (header_file({"__metadata__": {"fnet": "1"}}), "changed bits in the header"),
     "other_digest": (
@@ -350,6 +359,9 @@ def test_further_refusals(path, monkeypatch):
     monkeypatch.setattr(tensor_file, "MAX_HEADER", 100)
     with pytest.raises(ValueError, match="must fit into 100 bytes, got .* Stack"):
         fnet.save_weights(path, params())
+    monkeypatch.setattr(tensor_file, "MAX_TENSORS", 1)
+    with pytest.raises(ValueError, match="must hold at most 1 tensors, got 2. Stack"):
+        fnet.save_weights(path, {"a": 1.0, "b": 2.0})
     assert not path.exists()
 
 

@@ -9,6 +9,7 @@ The bytes are, in this order:
 """
 
 import hashlib
+import importlib.util
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def export(
     of JAX can read the program.
     """
     net, in_shape, dtype = as_layer(net, "net"), check_shape(in_shape), check_dtype(dtype)
+    check_flatbuffers("export")
     program = jax.jit(lambda x: apply(net, params, x, state))
     batch = jax_export.symbolic_shape("batch")
     x = map_shapes(
@@ -180,7 +182,17 @@ def load_exported(data: bytes) -> Program:
             f"`data` must be bytes from fnet.export, got {describe(data)}. "
             f"Read them from a file with pathlib.Path(path).read_bytes()."
         )
+    check_flatbuffers("load_exported")
     return Program(jax_export.deserialize(bytearray(checked(bytes(data)))))
+
+
+def check_flatbuffers(caller: str) -> None:
+    """Refuse to go on without the package with which JAX writes and reads programs."""
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError(
+            f"`{caller}` must have the package flatbuffers, got none. "
+            f'Install it: pip install "fnet[export]".'
+        )
 
 
 def checked(data: bytes) -> bytes:

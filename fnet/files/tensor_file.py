@@ -10,6 +10,7 @@ orders the metadata at random.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ from . import atomic
 FORMAT = "1"  # version of the metadata
 ZEROS = "0" * 64
 MAX_HEADER = 100_000_000  # bytes, the limit of the library safetensors
+MAX_TENSORS = 100_000  # which take 3 s and 300 MB to read, however empty they are
 
 DTYPES = {
     "BOOL": jnp.dtype(jnp.bool_),
@@ -68,10 +70,16 @@ def write_tensors(
 
     Raises:
         TypeError: the format does not have the dtype of a tensor.
-        ValueError: the format reserves the name of a tensor, or the header is too long.
+        ValueError: the format reserves the name of a tensor, there are too many, or the header is
+            too long.
         OSError: as `atomic.write`.
     """
     check_tensors(tensors)
+    if len(tensors) > MAX_TENSORS:
+        raise ValueError(
+            f"a file must hold at most {MAX_TENSORS} tensors, got {len(tensors)}. Stack tensors of "
+            f"the same shape, as fnet.scan_layers does."
+        )
     # Wide dtypes come first, so that each tensor is aligned to its item size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {"__metadata__": {}}
@@ -142,9 +150,12 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
             corrupt(path, f"{size} bytes that do not begin with the length of a header")
         file.seek(0)
         data = file.read()
+    if (count := data.count(b'"data_offsets"', 8, end)) > MAX_TENSORS:
+        corrupt(path, f"{count} tensors, which are more than {MAX_TENSORS}")
     try:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
-        metadata = json.loads(data[8:end]).get("__metadata__") or {}
+        header = json.loads(data[8:end], object_pairs_hook=distinct)
+        metadata = header.get("__metadata__") or {}
     except (safetensors.SafetensorError, ValueError) as error:
         corrupt(path, f"a file that cannot be parsed ({str(error)[:200]})", error)
     sums = checksums(path, metadata, data[8:end])
@@ -162,6 +173,17 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     if damaged:
         corrupt(path, f"changed bits in {', '.join(damaged)}")
     return tensors, metadata
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which a second entry of a name would hide the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
+        raise ValueError(f"two entries are called {twice[:100]!r}")
+    return found
 
 
 def check_kind(path: str | os.PathLike[str], metadata: Mapping[str, str], kind: str) -> None:
