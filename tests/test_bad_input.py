@@ -45,6 +45,7 @@ def run(function, net, *arguments, loss=LOSS, metrics=(), compute_dtype=None, **
 fit = partial(run, fnet.fit, progress=False)
 train = partial(run, fnet.train, epochs=1, batch_size=8)
 ALL = {"fit": fit, "train": train, "evaluate": partial(run, fnet.evaluate)}
+
 go = partial(fit, NET, STATE, (X, Y))
 many = partial(run, fnet.train_many, NET, epochs=1, batch_size=8)
 
@@ -132,6 +133,72 @@ RUNS += [
         ("a name", "record", ["gradient"], "`record` must name series of this run, got 'gradient'"),
     ]
 ]  # fmt: skip
+
+# Of what is no number, or not one of the real ones.
+NUMBERS = np.ones((5, 3), np.float32)
+COMPLEX = jnp.asarray(NUMBERS * 1j)  # on the device, as above
+HIDDEN = np.ma.masked_array(NUMBERS, mask=NUMBERS > 0)
+TASK = fnet.supervised(fnet.dense(2), "mean_squared_error")
+PAIR = fnet.TrainState.create(PARAMS, fnet.sgd(0.1), KEY)
+TWO = np.ones((5, 2), np.float32)
+
+
+class OneByOne:
+    """Rows of a data set that is read a sample at a time."""
+
+    def __init__(self, x):
+        self.x = np.asanyarray(x)
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, row):
+        return self.x[row], TWO[row]
+
+
+USES = {
+    "train": lambda x: fnet.train(TASK, PAIR, (x, TWO), epochs=1),
+    "fit": lambda x: fnet.fit(TASK, PAIR, (x, TWO), progress=False),
+    "fit, batches": lambda x: fnet.fit(TASK, PAIR, [(x, TWO)], progress=False),
+    "fit, rows": lambda x: fnet.fit(TASK, PAIR, OneByOne(x), progress=False),
+    "evaluate": lambda x: fnet.evaluate(TASK, PAIR, (x, TWO)),
+    "predict": lambda x: fnet.predict(fnet.dense(2), PAIR, x),
+    "apply": lambda x: fnet.apply(fnet.dense(2), PARAMS, x),
+    "batches": lambda x: fnet.batches((x, TWO), 2),
+}
+RUNS += [
+    Row(f"{name}: {x.dtype}", partial(use, x), TypeError, match)
+    for name, use in USES.items()
+    for x, match in [
+        (HIDDEN, r"must be a plain array, got a masked array .*\. Fill it, x\.filled\(0\)"),
+        (NUMBERS.astype("datetime64[s]"), r"must hold numbers, got dtype datetime64\[s\]\. Count"),
+        (NUMBERS.astype("timedelta64[s]"), r"must hold numbers, got dtype timedelta64\[s\]\. Div"),
+        (NUMBERS.astype(object), r"must hold numbers, got dtype object\. Convert it, x\.astype"),
+        (NUMBERS.astype(str), r"must hold numbers, got dtype <U32\. .* number its classes: np\."),
+        (np.ones((5, 3), [("a", "f4")]), r"must hold numbers, got dtype \[\('a', .*one of its fi"),
+        (COMPLEX, "^dense: expected real input, as the layer is, got complex64"),
+    ]
+    if not (name == "batches" and x.dtype.kind == "c")
+]  # fmt: skip
+RUNS += [
+    Row(f"complex {name}", call, error, match)
+    for name, call, error, match in [
+        ("labels", lambda: fnet.train(TASK, PAIR, (NUMBERS, TWO * 1j), epochs=1), TypeError,
+         "^`y_true` must be real, as `y_pred` is, got complex64"),
+        ("weights", lambda: fnet.train(TASK, PAIR, (NUMBERS, TWO, TWO[:, 0] * 1j), epochs=1),
+         ValueError, "`weights` of `data` must be a real number for each of 5, .* complex64"),
+        ("loss", lambda: fnet.train(fnet.task(complex_loss), PAIR, NUMBERS, epochs=1), TypeError,
+         "^the loss and all other values of a task must be real, got complex64"),
+        ("ids", lambda: fnet.apply(fnet.embedding(9, 2), {"embeddings": np.ones((9, 2))}, COMPLEX),
+         TypeError, "^embedding: expected real input, as the layer is, got complex64"),
+    ]
+]  # fmt: skip
+
+
+def complex_loss(params, batch, key):
+    real = (batch @ params["kernel"]).sum(1)
+    return jax.lax.complex(real, real)
+
 
 # All else: a call, and the words in which it is refused.
 VALUES = [
@@ -258,6 +325,7 @@ VALUES = [
     (lambda: PROGRAM(PAIRS),
      r"^`x` must be one sample or more of shape \(3,\), got shape \(5, 2\)"),
 ]  # fmt: skip
+WITHIN = "^`fit` must be called outside of jax.jit, jax.vmap and jax.grad, .* Call fnet.train"
 TYPES = [
     # Layers.
     (lambda: fnet.dense(3, kernel_init="he_normal"),
@@ -298,6 +366,8 @@ TYPES = [
     (lambda: fnet.masked("adam", {"dense": 1}), "^`mask` of masked"),
     (lambda: fnet.from_optax("adam"), "^`transformation` of from_optax"),
     # Runs.
+    (lambda: jax.jit(lambda x: fit(NET, STATE, (x, Y)))(X), WITHIN),
+    (lambda: jax.jit(lambda state: fit(NET, state, (X, Y)))(STATE), WITHIN),
     (partial(fit, NET, STATE.params, (X, Y)),
      r"^`state` must be a TrainState, got a dict\. Make it with"),
     (partial(train, NET, STATE.params, (X, Y)),

@@ -390,7 +390,8 @@ def test_samples_without_a_feature_axis(layer):
     with refused(
         ValueError,
         f"{layer.name}: expected an input with a feature axis, got in_shape=() for each sample. "
-        "Give a single feature an axis of its own: in_shape=(1,).",
+        "Give a single feature an axis of its own, in_shape=(1,), and a sample alone one of the "
+        "batch, x[None].",
     ):
         fnet.init(layer, KEY, ())
 

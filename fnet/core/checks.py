@@ -19,6 +19,8 @@ def check_data(argument: str, data: Any) -> Any:
             f"{argument} must be a tree of arrays, such as (x, y) or a dict, got {describe(data)}. "
             f"Pass at least one array."
         )
+    for name, leaf in leaves.items():
+        check_numeric(leaf_of(argument, data, name), leaf)
     first, *others = leaves
     check_samples(leaf_of(argument, data, first), leaves[first])
     for name in others:
@@ -50,9 +52,11 @@ def leaf_of(argument: str, data: Any, path: str) -> str:
 def check_weights(what: str, weights: Any, samples: int) -> Any:
     """Validate a weight for each sample, or for each of its steps; return them as floats."""
     weights = weights if hasattr(weights, "shape") else np.asarray(weights)
-    if np.shape(weights)[:1] != (samples,) or not jnp.issubdtype(weights.dtype, jnp.number):
+    check_numeric(what, weights)
+    real = weights.dtype != bool and not jnp.issubdtype(weights.dtype, jnp.complexfloating)
+    if np.shape(weights)[:1] != (samples,) or not real:
         raise ValueError(
-            f"{what} must be a number for each of {samples}, shape ({samples},), got shape "
+            f"{what} must be a real number for each of {samples}, shape ({samples},), got shape "
             f"{np.shape(weights)} and dtype {weights.dtype}. 1 is the weight of a plain sample."
         )
     weights = weights.astype(jnp.result_type(float))
@@ -62,6 +66,29 @@ def check_weights(what: str, weights: Any, samples: int) -> Any:
             f"{what} must not be negative, got {weights.min()}. 0 leaves a sample out."
         )
     return weights
+
+
+FIXES = {
+    "M": "Count from one of them: (x - x.min()) / np.timedelta64(1, 's').",
+    "m": "Divide it by a unit: x / np.timedelta64(1, 's').",
+    "V": "Take one of its fields: x['name'].",
+}
+
+
+def check_numeric(what: str, array: Any) -> None:
+    """Refuse an array of what is no number, or of which some numbers are masked."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{what} must be a plain array, got a masked array of shape {array.shape}. Fill it, "
+            f"x.filled(0), or drop the samples that have gaps."
+        )
+    dtype = getattr(array, "dtype", None)  # of a typed key, of torch: no dtype of NumPy
+    if not isinstance(dtype, np.dtype) or dtype.kind in "biufc":
+        return
+    if dtype.kind != "V" or not jnp.issubdtype(dtype, jnp.number):  # bfloat16 is a V
+        fix = "Convert it, x.astype('float32'), or number its classes: np.unique(x, "
+        fix = FIXES.get(dtype.kind, fix + "return_inverse=True)[1].")
+        raise TypeError(f"{what} must hold numbers, got dtype {dtype}. {fix}")
 
 
 def check_samples(what: str, x: Any) -> None:

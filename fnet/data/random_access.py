@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.checks import check_split
+from ..core.checks import check_numeric, check_split
 from ..core.trees import Tree, as_arrays
 
 BLOCK = 1024  # rows read at a time for validation
@@ -131,7 +131,7 @@ def answers_lists(source: Any, rows: list[int]) -> bool:
 
 
 def by_column(data: Tree, rows: list[int]) -> Tree:
-    return jax.tree.map(lambda column: np.asarray(column[rows]), data)
+    return jax.tree.map(lambda column: plain(column[rows]), data)
 
 
 def by_batch(source: Any, rows: list[int]) -> Tree:
@@ -148,7 +148,13 @@ def by_sample(source: Any, rows: list[int]) -> Tree:
 
 def arrays(batch: Any) -> Tree:
     """The tree with NumPy arrays as leaves; a list at its top is a tuple."""
-    return jax.tree.map(np.asarray, as_arrays(tuple(batch) if isinstance(batch, list) else batch))
+    return jax.tree.map(plain, as_arrays(tuple(batch) if isinstance(batch, list) else batch))
+
+
+def plain(array: Any) -> np.ndarray:
+    """An array of NumPy, which would forget that some of its numbers are masked."""
+    check_numeric("`data`", array)
+    return np.asarray(array)
 
 
 def kinds(sample: Tree) -> Kinds:

@@ -111,7 +111,7 @@ def fit(
             are missing or unlike the others, a checkpoint of another run, or a new run in a folder
             that holds one. Errors raised while reading come through, with a note of the rows and
             the step.
-        TypeError: as `train`.
+        TypeError: as `train`; or it is called within `jax.jit` or another transformation.
         FloatingPointError: a step is not finite, with `on_nonfinite="raise"`.
 
     Example:
@@ -129,7 +129,8 @@ def fit(
         >>> sorted(history)
         ['loss', 'val_loss']
     """
-    devices = devices_of(check_state(state).params, mesh, shardings)
+    check_untraced(check_state(state), data, validation)
+    devices = devices_of(state.params, mesh, shardings)
     program, epochs = (
         make_program(task, record, record_every, devices),
         check_count("epochs", epochs),
@@ -260,6 +261,18 @@ def check_form(ours: TrainState, theirs: TrainState) -> None:
         f"{', '.join(sorted(after - before)) or 'another tree'} for "
         f"{', '.join(sorted(before - after)) or 'this one'}. Change it with dataclasses.replace."
     )
+
+
+def check_untraced(state: TrainState, data: Any, validation: Any) -> None:
+    """Refuse a run within a transformation, since the host drives it."""
+    held = data if isinstance(data, (tuple, list, dict, jax.Array)) else None  # no iterator
+    leaves = jax.tree.leaves((state, held, validation))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        raise TypeError(
+            "`fit` must be called outside of jax.jit, jax.vmap and jax.grad, since the host drives "
+            "it, got arrays that one of them traces. Call fnet.train, which is pure and takes the "
+            "same steps."
+        )
 
 
 def check_choice(argument: str, value: Any, *choices: str) -> None:

@@ -26,7 +26,8 @@ def features(in_shape: Shape) -> int:
     if not in_shape:
         raise LayerValueError(
             "expected an input with a feature axis, got in_shape=() for each sample. "
-            "Give a single feature an axis of its own: in_shape=(1,)."
+            "Give a single feature an axis of its own, in_shape=(1,), and a sample alone one of "
+            "the batch, x[None]."
         )
     return in_shape[-1]
 

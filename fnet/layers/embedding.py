@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.dtypes import check_real
 from ..core.errors import LayerValueError
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
@@ -69,6 +70,7 @@ class embedding(Layer):
             raise LayerValueError(
                 f"expected embeddings of shape {shape}, got {embeddings.shape}. {REBUILD}"
             )
+        check_real(x, embeddings.dtype)
         if not isinstance(x, jax.core.Tracer):
             self.check_ids(np.asarray(x))
         # As an unsigned integer, a negative id is huge and so out of range; otherwise it would

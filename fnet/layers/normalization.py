@@ -103,7 +103,7 @@ class batch_norm(Layer):
         check_vectors("parameters", params, vectors(self.use_scale, self.use_bias), REBUILD, x)
         fix = "Make them with fnet.init_state(net, in_shape) and pass them as `state`."
         check_vectors("running statistics", state, ("mean", "variance"), fix, x)
-        dtype, x = floating(x).dtype, at_least_float32(x)
+        dtype, x = floating(x, float).dtype, at_least_float32(x)
         if not training:
             mean, variance = along_last(state["mean"], x), along_last(state["variance"], x)
             return normalize(x, mean, variance, self.epsilon, params).astype(dtype), state
@@ -160,7 +160,7 @@ class layer_norm(Layer):
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         check_vectors("parameters", params, vectors(self.use_scale, self.use_bias), REBUILD, x)
-        dtype, x = floating(x).dtype, at_least_float32(x)
+        dtype, x = floating(x, float).dtype, at_least_float32(x)
         return normalize(x, *moments(x, (-1,)), self.epsilon, params).astype(dtype), state
 
 
@@ -212,7 +212,7 @@ class group_norm(Layer):
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         check_vectors("parameters", params, vectors(self.use_scale, self.use_bias), REBUILD, x)
-        shape, dtype = x.shape, floating(x).dtype
+        shape, dtype = x.shape, floating(x, float).dtype
         grouped = self.groups, shape[-1] // self.groups
         x = at_least_float32(x).reshape(*shape[:-1], *grouped)
         params = {name: vector.reshape(grouped) for name, vector in params.items()}
@@ -255,7 +255,7 @@ class rms_norm(Layer):
 
     def apply(self, params: Tree, state: Tree, x: jax.Array, key: Key, training: bool) -> Output:
         check_vectors("parameters", params, vectors(self.use_scale, False), REBUILD, x)
-        dtype, x = floating(x).dtype, at_least_float32(x)
+        dtype, x = floating(x, float).dtype, at_least_float32(x)
         mean_square = jnp.square(x).mean(-1, keepdims=True)
         y = x * lax.rsqrt(mean_square + self.epsilon)
         y = y * along_last(params["scale"], x) if self.use_scale else y

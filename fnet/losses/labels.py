@@ -45,6 +45,11 @@ def matched(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
             f"`y_true` must have the shape of `y_pred`, {y_pred.shape}, got {jnp.shape(y_true)}. "
             f"Reshape the targets, or change the units of the last layer."
         )
+    if jnp.iscomplexobj(y_true) and not jnp.iscomplexobj(y_pred):
+        raise TypeError(
+            f"`y_true` must be real, as `y_pred` is, got {jnp.result_type(y_true)}. Take its parts "
+            f"for two outputs: jnp.stack([y.real, y.imag], -1)."
+        )
     return jnp.asarray(y_true, y_pred.dtype)
 
 

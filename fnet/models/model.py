@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from ..core.checks import check_numeric
 from ..core.errors import LayerError, inside
 from ..core.trees import Tree, as_arrays
 from ..core.values import describe
@@ -116,7 +117,10 @@ def apply(net: Layer, params: Tree, x: Any, state: Tree | None = None) -> Any:
     Args:
         net: a layer, or a plain function `x -> y`.
         params: the parameters of the model, from `init`.
-        x: the batch, `(batch, *in_shape)`; a dict or tuple of arrays for a model of several.
+        x: the batch, `(batch, *in_shape)`; a dict or tuple of arrays for a model of several. Axis 0
+            is the batch: a sample alone is `x[None]`. Layers of the last axis alone, such as
+            `dense`, take any axes before it, so that `jax.vmap` over samples works; they cannot
+            see that a sample came without a batch. `predict` can, and refuses it.
         state: the state, from `init_state` or `forward`; not needed without running statistics.
 
     Returns:
@@ -172,7 +176,10 @@ def forward(
 
 def as_input(x: Any) -> Any:
     """The input of a model: arrays, of which every list is one, since shapes are no lists."""
-    return jax.tree.map(jnp.asarray, as_arrays(x, every_list=True))
+    x = as_arrays(x, every_list=True)
+    for leaf in jax.tree.leaves(x):
+        check_numeric("`x`", leaf)
+    return jax.tree.map(jnp.asarray, x)
 
 
 def output_shape(net: Layer, in_shape: Shapes) -> Shapes:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.checks import check_data
+from ..core.dtypes import is_complex
 from ..core.trees import Tree
 from ..core.values import by_value, describe, name_of
 from ..layers.base import Layer
@@ -182,7 +183,13 @@ def as_values(argument: str, values: Any) -> Values:
 
 
 def as_float(value: Any) -> jax.Array:
-    return jnp.asarray(value).astype(float)
+    value = jnp.asarray(value)
+    if is_complex(value.dtype):
+        raise TypeError(
+            f"the loss and all other values of a task must be real, got {value.dtype}. Take "
+            f"jnp.abs or the real part."
+        )
+    return value.astype(float)
 
 
 def check_task(task: Task) -> Task:
