@@ -144,6 +144,7 @@ def test_equal_by_value_when_rebuilt(row):
     net, rebuilt = fnet.sequential(row.factory()), fnet.sequential(row.factory())
     assert net is not rebuilt and net == rebuilt and hash(net) == hash(rebuilt)
     assert pickle.loads(pickle.dumps(net)) == net
+    assert jax.tree.structure(net) == jax.tree.structure(rebuilt) and not jax.tree.leaves(net)
 
 
 def test_no_two_layers_are_equal():

@@ -51,6 +51,20 @@ def test_vmap_of_train_itself_gives_it_too(ensemble, singles):
         chex.assert_trees_all_close(bits(member(many, i)), bits(single), rtol=1e-5, atol=1e-5)
 
 
+def test_tasks_are_static_arguments_of_a_jit(ensemble):
+    evaluate, one = jax.jit(fnet.evaluate), member(ensemble, 0)
+    values = evaluate(task(), one, DATA)
+    assert isinstance(values["loss"], jax.Array)
+    chex.assert_trees_all_close(values, fnet.evaluate(task(), one, DATA), rtol=1e-5)
+    evaluate(task(), one, DATA)  # equal, but built anew
+    assert evaluate._cache_size() == 1
+    _, history = jax.jit(fnet.train, static_argnames=("epochs", "batch_size"))(
+        task(), one, DATA, epochs=2, batch_size=16
+    )
+    _, expected = fnet.train(task(), one, DATA, epochs=2, batch_size=16)
+    chex.assert_trees_all_close(history, expected, rtol=1e-5)
+
+
 def test_evaluate_is_mapped_over_members_and_has_a_gradient(ensemble):
     mapped = jax.vmap(lambda state: fnet.evaluate(task(), state, DATA))(ensemble)
     alone = [fnet.evaluate(task(), member(ensemble, i), DATA) for i in range(4)]

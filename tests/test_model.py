@@ -43,6 +43,27 @@ def test_init_takes_part_in_any_transformation():
     equal(jax.eval_shape(lambda: fnet.init(net, key, (3,))), jax.eval_shape(lambda: plain))
 
 
+def test_a_model_is_a_static_argument_of_any_transformation():
+    def built():
+        return fnet.sequential(fnet.dense(2), fnet.graph(halved, inner=fnet.layer_norm()))
+
+    net, x = built(), numbers(4, 3)
+    params = jax.jit(fnet.init, static_argnums=2)(net, jax.random.key(0), (3,))
+    expected = fnet.apply(net, params, x)
+    apply = jax.jit(fnet.apply)
+    close(apply(net, params, x), expected)
+    close(apply(built(), params, x), expected)
+    assert apply._cache_size() == 1  # equal, but built anew
+    assert apply(fnet.sequential(fnet.tanh), {}, x).shape == (4, 3)
+    each = jax.vmap(fnet.apply, in_axes=(None, None, 0))(net, params, x[:, None])
+    close(each[:, 0], expected)
+    assert not jax.tree.leaves(net)
+
+
+def halved(layers, x):
+    return layers.inner(x) / 2
+
+
 def test_init_is_one_program_and_a_function_of_the_key(compilations):
     net = fnet.sequential(
         fnet.dense(4),
@@ -403,7 +424,7 @@ def test_features_that_do_not_match_the_kernel():
         "dense_1: expected input with 512 features in the last axis, got shape (128, 500). "
         "Build the parameters with in_shape=(500,), or flatten the input first."
     )
-    for run in (fnet.apply, jax.jit(fnet.apply, static_argnums=0)):
+    for run in (fnet.apply, jax.jit(fnet.apply)):
         with refused(ValueError, message):
             run(net, params, numbers(128, 784))
 

@@ -240,6 +240,7 @@ def test_tasks_are_values_and_a_rebuilt_one_compiles_nothing(compilations):
 
     assert built() == built() and hash(built()) == hash(built())
     assert pickle.loads(pickle.dumps(built())) == built()
+    assert jax.tree.structure(built()) == jax.tree.structure(built())
     assert fnet.task(vae) != fnet.task(drawn)
     state = fnet.TrainState.create({"w": jnp.ones(2)}, "sgd", jax.random.key(0))
     fnet.train(built(), state, jnp.ones((4, 2)), epochs=1)

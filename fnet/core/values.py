@@ -1,9 +1,22 @@
-"""Functions that compare by value, so that `jax.jit` does not retrace a rebuilt one."""
+"""Static values and functions that compare by value: `jax.jit` does not retrace a rebuilt one."""
 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import jax
+
+
+class Static:
+    """Base class of values that are part of the program: pytrees without leaves.
+
+    So `jax.jit` and all other transformations take one as an argument, and know it by its value.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        jax.tree_util.register_static(cls)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.trees import Tree, on_device
-from ..core.values import describe
+from ..core.values import Static, describe
 
 WIDE = ("int64", "uint64", "float64")
 
@@ -27,7 +27,7 @@ def named(tree: Tree) -> dict[str, np.ndarray]:
         ValueError: two leaves have the same name.
     """
     tensors: dict[str, np.ndarray] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_static):
         name = name_of(path, leaf)
         if name in tensors:
             raise ValueError(
@@ -47,6 +47,11 @@ def name_of(path: Any, leaf: Any) -> str:
             f"out, and call this outside of jax.jit."
         )
     return f"{name}:{algorithm(leaf)}" if is_key(leaf) else name
+
+
+def is_static(node: Any) -> bool:
+    """Whether this is a model or a task, which has no leaves and would be lost in a file."""
+    return isinstance(node, Static)
 
 
 def is_key(leaf: Any) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 from ..core.errors import OF_JAX, LayerError, LayerTypeError, LayerValueError
 from ..core.mesh import with_samples
 from ..core.trees import Tree
-from ..core.values import Partial, by_value, describe, name_of
+from ..core.values import Partial, Static, by_value, describe, name_of
 from .shapes import (
     BATCH as BATCH,
     Shape as Shape,
@@ -44,7 +44,7 @@ Output = tuple[Any, Tree]  # y, state
 
 
 @dataclass(frozen=True, repr=False)
-class Layer(abc.ABC):
+class Layer(Static, abc.ABC):
     """Base class of layers; by default without parameters or state, and shape-preserving.
 
     Subclass it for a layer with state or randomness of its own: a frozen dataclass whose fields are

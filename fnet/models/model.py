@@ -112,7 +112,9 @@ def init_state(net: Layer, in_shape: Shapes) -> Tree:
 def apply(net: Layer, params: Tree, x: Any, state: Tree | None = None) -> Any:
     """Compute the output for a batch at inference: no dropout, batch norm by running statistics.
 
-    The function is pure and works under `jax.jit` (with `net` static), `jax.grad` and `jax.vmap`.
+    The function is pure and works under `jax.jit`, `jax.grad` and `jax.vmap`. A layer is a static
+    value, a pytree without leaves: `jax.jit(fnet.apply)(net, params, x)` needs no `static_argnums`.
+    (A plain function is no pytree; `fnet.sequential(function)` is.)
 
     Args:
         net: a layer, or a plain function `x -> y`.
@@ -214,11 +216,19 @@ def output_shape(net: Layer, in_shape: Shapes) -> Shapes:
 def count_params(params: Tree) -> int:
     """Count the parameters in a tree.
 
+    Raises:
+        TypeError: `params` is a model.
+
     Example:
         >>> import jax, fnet
         >>> fnet.count_params(fnet.init(fnet.dense(512), jax.random.key(0), (784,)))
         401920
     """
+    if isinstance(params, Layer):
+        raise TypeError(
+            f"`params` must be a tree of arrays, got the model {params!r}. Make them: "
+            f"fnet.init(net, key, in_shape)."
+        )
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

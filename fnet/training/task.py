@@ -23,14 +23,14 @@ import jax.numpy as jnp
 from ..core.checks import check_data
 from ..core.dtypes import is_complex
 from ..core.trees import Tree
-from ..core.values import by_value, describe, name_of
+from ..core.values import Static, by_value, describe, name_of
 from ..layers.base import Layer
 
 Batch = Any  # a tree of arrays with the samples in axis 0, or None
 Values = dict[str, Any]  # arrays and statistics by name
 
 
-class Task(abc.ABC):
+class Task(Static, abc.ABC):
     """What is minimised; the two functions are the contract, the rest makes errors better."""
 
     independent = False  # whether what a sample evaluates to depends on that sample alone
