@@ -140,6 +140,24 @@ def test_accumulated_is_an_update_with_the_mean(every):
     close(opt_state.gradients, rest)
 
 
+def test_accumulated_has_no_branch_on_an_accelerator_unless_an_update_is_dear(monkeypatch):
+    def branches(optimizer, platform):
+        traced = jax.jit(run).trace(fnet.accumulated(optimizer, 3), PARAMS, GRADIENTS)
+        return traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.case")
+
+    both = fnet.partitioned({"dense": fnet.muon(), "dense_1": fnet.clipped("adam", 1.0)})
+    assert branches("adam", "cpu") == branches("adam", "cuda") + 1 == branches("adam", "tpu") + 1
+    assert branches(both, "cpu") == branches(both, "cuda") == 1
+    optimizer = fnet.accumulated(fnet.averaged(fnet.adam(0.1), 0.5), 3)
+    expected = compiled_run(optimizer, PARAMS, GRADIENTS)
+
+    def on_an_accelerator(*trees, cpu, default):
+        return default(*trees)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", on_an_accelerator)
+    close(jax.jit(run)(optimizer, PARAMS, GRADIENTS), expected, 1e-5)
+
+
 def test_accumulated_small_batches_are_a_large_one():
     x, y = DATA[0][:48], DATA[1][:48]
     small = start(SMALL, fnet.accumulated("sgd", 4))

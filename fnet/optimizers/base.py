@@ -75,6 +75,11 @@ class Optimizer(Hyperparameters, abc.ABC):
     def learning_rate_at(self, step: jax.Array) -> Number:
         """The learning rate of the update after `step` updates."""
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether an update costs little more than to read and write what it changes."""
+        return False
+
     def check_type(self, opt_state: Any, State: type[Any]) -> None:
         if not isinstance(opt_state, State):
             raise TypeError(
@@ -108,6 +113,10 @@ class PerLeafOptimizer(Optimizer):
     def init(self, params: Tree) -> Any:
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in self.State._fields[1:])
         return self.State(jnp.zeros((), jnp.int32), *zeros)
+
+    @property
+    def elementwise(self) -> bool:
+        return True
 
     def check_slots(self, params: Tree, **slots: Tree) -> None:
         self.check_trees(params, **slots)

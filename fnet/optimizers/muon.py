@@ -62,6 +62,10 @@ class muon(PerLeafOptimizer):
     epsilon: Number = 1e-10
     nesterov: bool = static(default=True)
 
+    @property
+    def elementwise(self) -> bool:
+        return False  # it orthogonalizes matrices
+
     def update_leaf(
         self, t: jax.Array, g: jax.Array, p: jax.Array, b: jax.Array, v: jax.Array
     ) -> tuple[jax.Array, ...]:

@@ -65,6 +65,10 @@ class partitioned(Optimizer):
     def trained(self) -> dict[str, Optimizer]:
         return {part: o for part, o in self.optimizers.items() if o is not None}
 
+    @property
+    def elementwise(self) -> bool:
+        return all(optimizer.elementwise for optimizer in self.trained.values())
+
     def init(self, params: Tree) -> PartitionedState:
         names = self.parts(params)
         inner = {part: o.init(only(part, names, params)) for part, o in self.trained.items()}

@@ -4,7 +4,9 @@ The `inner` field of their `opt_state` is the state of the wrapped optimizer; a 
 state of its own uses that state directly.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +45,10 @@ class Wrapper(Optimizer):
 
     def learning_rate_at(self, step: jax.Array) -> Number:
         return self.optimizer.learning_rate_at(step)
+
+    @property
+    def elementwise(self) -> bool:
+        return self.optimizer.elementwise
 
 
 @pytree
@@ -139,12 +145,29 @@ class accumulated(Wrapper):
             params, inner = self.optimizer.update(means, inner, params, objective)
             return params, jax.tree.map(jnp.zeros_like, sums), inner
 
-        def wait(params: Tree, sums: Tree, inner: Any) -> tuple[Tree, Tree, Any]:
-            return params, sums, inner
-
         due = (step + 1) % self.every == 0
-        params, sums, inner = lax.cond(due, move, wait, params, sums, inner)
+        params, sums, inner = moved_if(due, move, (params, sums, inner), self.optimizer.elementwise)
         return params, AccumulatedState(step + 1, sums, inner)
+
+
+def moved_if(due: jax.Array, move: Callable[..., Tree], trees: Tree, elementwise: bool) -> Tree:
+    """`move(*trees)` if it is due, else the trees.
+
+    A branch that changes nothing copies every array, and the host of a GPU waits for the choice of
+    the branch. So on accelerators a cheap move is made in every step, and chosen or not: 28 kernels
+    a step for the 784-512-10 network and RMSProp on an H100, in place of 26, a choice and 13 copies
+    or 9 kernels. On a CPU the branch is faster.
+    """
+
+    def branch(*trees: Tree) -> Tree:
+        return lax.cond(due, move, lambda *same: same, *trees)
+
+    def choice(*trees: Tree) -> Tree:
+        return jax.tree.map(partial(jnp.where, due), move(*trees), trees)
+
+    if not elementwise:
+        return branch(*trees)
+    return lax.platform_dependent(*trees, cpu=branch, default=choice)
 
 
 @pytree
