@@ -27,6 +27,7 @@ INFINITE = np.full((50, 3), np.inf, np.float32)
 KEY, KEYS = jax.random.key(0), jax.random.split(jax.random.key(0), 2)
 PARAMS = {"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}
 ROWS_OF_3 = jnp.ones((5, 3), np.float32)
+ONE_ROW = jnp.ones(3, np.float32)
 PROBABILITIES = jnp.full((50, 3), 1 / 3, np.float32)
 ADAM_STATE = STATE.opt_state
 # On the device: to bring them there is a small program of its own.
@@ -240,6 +241,8 @@ VALUES = [
     (lambda: fnet.predict_classes(NET, STATE, np.float32(3)),
      "^`x` must hold at least one sample, got shape"),
     (lambda: fnet.predict(NET, STATE, NARROW), "^dense: expected input with 16 features"),
+    (lambda: fnet.predict(fnet.sequential(fnet.dense(2)), {"dense": PARAMS}, ONE_ROW),
+     r"^dense: expected an input with a feature axis, got in_shape=\(\) .* the batch, x\[None\]"),
     (lambda: fnet.predict(NET, STATE, X, batch_size=0),
      "^`batch_size` must be an integer of at least 1, got 0"),
     # Losses and metrics.

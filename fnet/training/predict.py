@@ -11,7 +11,7 @@ from ..core.trees import Tree, as_arrays
 from ..data.batches import map_batches, num_samples
 from ..distributed.sharding import Devices, devices_of
 from ..layers.base import Layer, as_layer
-from ..models.model import apply
+from ..models.model import apply, output_shape
 from .evaluate import BATCH_SIZE
 from .state import TrainState, params_and_state
 
@@ -38,8 +38,8 @@ def predict(
         `(samples, *out_shape)`, one array or a tree of them, on a mesh a copy on each device.
 
     Raises:
-        ValueError: empty data, arrays of different lengths, or features that do not match the
-            parameters; a mesh or shardings as for `train`.
+        ValueError: empty data, arrays of different lengths, features that do not match the
+            parameters, or a sample without its batch axis; a mesh or shardings as for `train`.
         TypeError: the parameters of another model; a mesh or shardings as for `train`.
 
     Example:
@@ -93,6 +93,9 @@ def predict_classes(
 def outputs(
     net: Layer, params: Tree, model_state: Tree, x: Tree, batch_size: int, devices: Devices
 ) -> Any:
+    if any(array.ndim == 1 for array in jax.tree.leaves(x)):  # are samples numbers, or is it one?
+        output_shape(net, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x))
+
     def output(x: Tree) -> Any:
         with devices.gathering():
             return apply(net, params, devices.shard_batch(x), model_state)
