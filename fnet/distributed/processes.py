@@ -148,7 +148,11 @@ def preempted(count: int) -> bool:
 
 @contextmanager
 def noting_lost_peers() -> Iterator[None]:
-    """Explain an error of the runtime that a lost process causes."""
+    """Explain an error of the runtime that a lost process causes.
+
+    If process 0 is lost, JAX ends the others itself, in C++ and in its own words, unless their next
+    exchange fails first.
+    """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
