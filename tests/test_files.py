@@ -255,10 +255,7 @@ BAD_FILES = {
         header_file(json.dumps(entry()).encode().replace(b'"a"', TWICE), bytes(8)),
         "two entries are called 'a'",
     ),
-    "too_many": (
-        header_file({f"{i}": entry(shape=[0], data_offsets=[0, 0])["a"] for i in range(100_001)}),
-        "100001 tensors, which are more than 100000",
-    ),
+    "too_many": (header_file(b'"data_offsets"' * 100_001), "100001 tensors, which are more than"),
     "no_digest": (header_file({"__metadata__": {"fnet": "1"}}), "changed bits in the header"),
     "other_digest": (
         header_file({"__metadata__": {"digest": "0" * 64, "sha256": "{}"}}),
