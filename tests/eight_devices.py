@@ -97,7 +97,7 @@ def test_wide_parameters_are_cut_and_the_rest_of_the_state_follows():
 
 def by_input(params, mesh):
     """The other axis of one kernel."""
-    layout = fnet.shardings(params, mesh)
+    layout = fnet.shardings(NET, params, mesh)
     return layout | {"dense": {"kernel": NamedSharding(mesh, PartitionSpec("model"))}}
 
 
@@ -205,13 +205,13 @@ def run_compiled(devices, data):
 def test_shardings_that_do_not_divide():
     mesh = mesh_of(4, 2)
     cut = NamedSharding(mesh, PartitionSpec("model"))
-    layout = fnet.shardings(begun().params, mesh)
+    layout = fnet.shardings(NET, begun().params, mesh)
     uneven = layout | {"dense_1": {"kernel": cut, "bias": cut}}
     words = r"must cut each parameter into even parts, got .*'model'.* for 'dense_1/bias' of shape"
     with pytest.raises(ValueError, match=words):
         fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=uneven, **RUN)
     with pytest.raises(TypeError, match="must hold a NamedSharding of `mesh`.* 'batch_norm/bias'"):
-        other = fnet.shardings(begun().params, mesh_of(8))
+        other = fnet.shardings(NET, begun().params, mesh_of(8))
         fnet.train(task(NET, metrics=()), begun(), DATA, mesh=mesh, shardings=other, **RUN)
 
 

@@ -35,7 +35,7 @@ def test_a_mesh_of_one_device_changes_no_bit():
 
 
 def layout():
-    return fnet.shardings(start().params, MESH)
+    return fnet.shardings(classifier(), start().params, MESH)
 
 
 CASES = {
@@ -81,3 +81,8 @@ def test_refused_before_anything_is_compiled(arguments, error, words, compilatio
         with pytest.raises(error, match=words):
             call()
     assert not compilations
+
+
+def test_parameters_of_another_model_have_no_shardings():
+    with pytest.raises(TypeError, match="expected parameters of the layers"):
+        fnet.shardings(fnet.sequential(fnet.dense(3)), start().params, MESH)

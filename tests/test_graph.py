@@ -252,7 +252,7 @@ def test_predict_takes_and_gives_trees(key):
     net, x = two_towers(), batch(key, 7)
     params = fnet.train_state(net, "sgd", key, IN).params
     mesh = jax.make_mesh((1,), ("data",))
-    y = fnet.predict(net, params, x, 3, mesh=mesh, shardings=fnet.shardings)
+    y = fnet.predict(net, params, x, 3, mesh=mesh, shardings=fnet.fsdp)
     close(y, fnet.apply(net, params, x))
     classes = jax.eval_shape(lambda: fnet.predict_classes(net, params, x))
     assert shapes(classes) == {"same": (7,), "codes": ((7,), (7,))}
@@ -264,8 +264,10 @@ def test_wide_kernels_are_cut_along_the_mesh(key):
     net = two_towers(512)
     params = jax.eval_shape(lambda: fnet.init(net, key, IN))
     mesh = jax.make_mesh((1, 1), ("data", "model"))
-    layout = fnet.shardings(params, mesh)
+    layout = fnet.shardings(net, params, mesh)
     assert layout["encoder"]["dense"]["kernel"].spec == jax.P(None, "model")
+    with pytest.raises(TypeError, match=r"of the layers \['encoder', 'head'\], got \['tower'\]"):
+        fnet.shardings(net, params | {"tower": {}}, mesh)
 
 
 def test_files(key, tmp_path):

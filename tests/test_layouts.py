@@ -1,16 +1,19 @@
 """Layouts: which axis of which parameter is cut, for the nets that there are."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 import fnet
+from fnet.distributed.layouts import model_parallel
 
 MESH = jax.make_mesh((1, 1), ("data", "model"))
 C, R, V = (None, "model"), ("model",), ("model",)  # columns, rows, a vector
 
 
-def specs(net, in_shape, layout=fnet.shardings, mesh=MESH):
+def specs(net, in_shape, layout=model_parallel, mesh=MESH):
     """What is cut, by name."""
     params = jax.eval_shape(lambda: fnet.init(net, jax.random.key(0), in_shape))
     leaves = jax.tree_util.tree_leaves_with_path(layout(params, mesh))
@@ -96,11 +99,11 @@ def test_fsdp_cuts_what_is_large_over_data_too():
 
 def test_a_tree_of_ones_own_is_cut_along_its_last_axis():
     params = {"w": jnp.zeros((3, 512)), "layers": [jnp.zeros((512,)), jnp.zeros(())]}
-    found = jax.tree.map(lambda sharding: tuple(sharding.spec), fnet.shardings(params, MESH))
+    found = jax.tree.map(lambda sharding: tuple(sharding.spec), model_parallel(params, MESH))
     assert found == {"w": C, "layers": [(), ()]}
 
 
-@pytest.mark.parametrize("layout", [fnet.shardings, fnet.fsdp])
+@pytest.mark.parametrize("layout", [partial(fnet.shardings, fnet.relu), fnet.fsdp])
 def test_bad_meshes_are_refused(layout):
     with pytest.raises(TypeError, match=r"`mesh` must be a jax\.sharding\.Mesh, got 8"):
         layout({}, 8)

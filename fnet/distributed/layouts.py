@@ -15,7 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..core.mesh import DATA, MODEL, check_mesh
 from ..core.trees import Tree, by_path
-from ..layers.base import Shape
+from ..layers.base import Layer, Shape, as_layer
+from ..layers.combinators import Combinator, check_known
 
 WIDE = 512  # outputs that make a kernel worth cutting: fewer leave a device too little to do
 LARGE = 2**16  # entries that make a parameter worth gathering: fewer cost less to keep than to send
@@ -26,7 +27,7 @@ HEADS = "query", "key", "value"  # kernels of attention, all of which take the s
 Cut = Callable[[str, Shape], int | None]  # an axis, by a parameter's name and shape
 
 
-def shardings(params: Tree, mesh: Mesh) -> Tree:
+def shardings(net: Layer, params: Tree, mesh: Mesh) -> Tree:
     """The layout of parameters by default: wide kernels are cut over the mesh's axis "model".
 
     Kernels are cut in pairs. The first, with at least 512 outputs that the axis divides, is cut by
@@ -39,14 +40,15 @@ def shardings(params: Tree, mesh: Mesh) -> Tree:
     another name than a layer of fnet gives is cut along its last axis.
 
     Args:
-        params: the parameters of a model, or their shapes from `jax.eval_shape`.
+        net: the model.
+        params: its parameters, or their shapes from `jax.eval_shape`.
         mesh: devices under named axes, one of them "data".
 
     Returns:
         A tree of NamedSharding like `params`. Change some of them and pass the tree as `shardings`.
 
     Raises:
-        TypeError: `mesh` is not a mesh.
+        TypeError: `mesh` is not a mesh, or the parameters belong to another model.
         ValueError: `mesh` has no axis "data".
 
     Example:
@@ -54,7 +56,8 @@ def shardings(params: Tree, mesh: Mesh) -> Tree:
         >>> from jax.sharding import PartitionSpec
         >>> mesh = jax.make_mesh((1, 1), ("data", "model"))
         >>> net = fnet.sequential(fnet.dense(512), fnet.relu, fnet.dense(10))
-        >>> layout = fnet.shardings(fnet.init(net, jax.random.key(0), (784,)), mesh)
+        >>> params = fnet.init(net, jax.random.key(0), (784,))
+        >>> layout = fnet.shardings(net, params, mesh)
         >>> layout["dense"]["kernel"].spec == PartitionSpec(None, "model")
         True
         >>> layout["dense_1"]["kernel"].spec == PartitionSpec("model")
@@ -64,7 +67,14 @@ def shardings(params: Tree, mesh: Mesh) -> Tree:
 
     Source: Shoeybi et al. 2019, Megatron-LM, section 3.
     """
-    mesh = check_mesh(mesh)
+    net, mesh = as_layer(net, "net"), check_mesh(mesh)
+    if isinstance(net, Combinator):
+        check_known("parameters", params, [name for name, _ in net.named()])
+    return model_parallel(params, mesh)
+
+
+def model_parallel(params: Tree, mesh: Mesh) -> Tree:
+    """The rule of `shardings`, which needs no model."""
     cut = in_pairs(params, mesh)
     return laid_out(params, mesh, lambda name, shape: {cut(name, shape): MODEL})
 
@@ -137,7 +147,7 @@ def laid_out(params: Tree, mesh: Mesh, axes: Callable[[str, Shape], Any]) -> Tre
 
 
 def in_pairs(params: Tree, mesh: Mesh) -> Cut:
-    """The rule of `shardings`: which axis of a parameter is cut over "model", or None."""
+    """Which axis of a parameter is cut over "model", or None."""
     parts = mesh.shape.get(MODEL, 0)
     kernels = {
         layer: jnp.shape(leaf)

@@ -22,7 +22,7 @@ from ..core.mesh import DATA, by_compiler, check_mesh, samples_stay
 from ..core.trees import Tree, by_path, on_device
 from ..core.values import describe
 from ..layers.base import Shape
-from .layouts import shardings
+from .layouts import model_parallel
 
 COPIES = PartitionSpec()  # one on each device
 DATA_SHARE = 1 / 4  # of a device's memory for a copy of the data: the rest is for training
@@ -172,7 +172,7 @@ def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
             )
         return Devices()
     mesh = check_mesh(mesh)
-    given = shardings if given is None else given
+    given = model_parallel if given is None else given
     leaves, chosen = by_path(params), by_path(given(params, mesh) if callable(given) else given)
     if leaves.keys() != chosen.keys():
         raise TypeError(
