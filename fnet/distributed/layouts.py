@@ -104,13 +104,13 @@ def fsdp(params: Tree, mesh: Mesh) -> Tree:
         >>> import jax, jax.numpy as jnp, fnet
         >>> net, mesh = fnet.dense(512), jax.make_mesh((1,), ("data",))
         >>> state = fnet.train_state(net, "adam", jax.random.key(0), (784,))
-        >>> fnet.fsdp(state.params, mesh)["kernel"].spec
-        PartitionSpec(None, 'data')
+        >>> tuple(fnet.fsdp(state.params, mesh)["kernel"].spec)
+        (None, 'data')
         >>> task = fnet.supervised(net, "mean_squared_error")
         >>> data = jnp.ones((8, 784)), jnp.ones((8, 512))
         >>> state, _ = fnet.train(task, state, data, epochs=1, mesh=mesh, shardings=fnet.fsdp)
-        >>> state.opt_state.mean["kernel"].sharding.spec
-        PartitionSpec(None, 'data')
+        >>> tuple(state.opt_state.mean["kernel"].sharding.spec)
+        (None, 'data')
 
     Source: Rajbhandari et al. 2020, ZeRO, section 5.3 (stage 3).
     """
