@@ -45,8 +45,10 @@ def main() -> None:
             print(f"== {name}", flush=True)
             began = time.time()
             content = report.PARTS[name].measure(options)
-            report.save(options.out / "results", name, content)
-            print(f"== {name} took {time.time() - began:.0f} s", flush=True)
+            if content is not None:
+                report.save(options.out / "results", name, content)
+            done = "cannot be measured here" if content is None else "measured"
+            print(f"== {name} {done} after {time.time() - began:.0f} s", flush=True)
     report.write(options.out)
 
 

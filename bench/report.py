@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.machine import describe, sentence
 from bench.parts.accelerator import ACCELERATOR
+from bench.parts.accelerators import ACCELERATORS, SCALE
 from bench.parts.calls import CALLS, INFERENCE, SMALL, UPDATE
 from bench.parts.disk import SAVING, STREAMING
 from bench.parts.growth import GROWTH
@@ -29,6 +30,8 @@ PARTS: dict[str, Part] = {
     "streaming": STREAMING,
     "accelerator": ACCELERATOR,
     "devices": DEVICES,
+    "accelerators": ACCELERATORS,
+    "scale": SCALE,
 }
 
 HEAD = """# Benchmarks

@@ -19,10 +19,13 @@ BLUE, VERMILION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "0.45"  # of Oka
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the benchmarks: how it is measured, told and, where a picture helps, drawn."""
+    """A part of the benchmarks: how it is measured, told and, where a picture helps, drawn.
+
+    `measure` returns None where it cannot be measured; what was measured elsewhere is kept then.
+    """
 
     title: str
-    measure: Callable[[Options], Content]
+    measure: Callable[[Options], Content | None]
     section: Callable[[Content], str]
     draw: Callable[[Content, Path], None] = lambda content, folder: None
 

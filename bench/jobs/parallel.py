@@ -10,9 +10,10 @@ import numpy as np
 
 import fnet
 from bench.child import Clock, Result, time_in_turns
-from bench.data import BATCH_SIZE, mnist, synthetic
+from bench.data import BATCH_SIZE, SAMPLES, SIZES, mnist, synthetic
 from bench.jobs import with_fnet, with_jax
 from bench.jobs.with_numpy import accuracy
+from fnet.planning.compiled import read
 
 FORMS = ("vmap", "map")
 
@@ -30,6 +31,57 @@ def train(clock: Clock, folder: str, epochs: int) -> Result:
 
     result = {"seconds": time_in_turns({"run": run})["run"]}
     return result | {"accuracy": with_fnet.accuracy(net, run()[0], test)}
+
+
+def scanned(clock: Clock, folder: str, epochs: int) -> Result:
+    """The run as one program again, written by hand."""
+    train, (x_test, y_test) = mnist(folder)
+    data = jax.tree.map(jnp.asarray, train)
+    state, keys = (
+        with_jax.init(jax.random.key(0), SIZES),
+        jax.random.split(jax.random.key(1), epochs),
+    )
+
+    def run() -> Any:
+        return jax.block_until_ready(by_hand(state, keys, data))
+
+    result = {"seconds": time_in_turns({"run": run})["run"]}
+    scores = jax.jit(with_jax.forward)(run()[0], flat(x_test))
+    return result | {"accuracy": accuracy(scores, y_test)}
+
+
+@jax.jit
+def by_hand(state: Any, keys: jax.Array, data: Any) -> Any:
+    """An epoch for each key: a scan over the batches of a permutation, and the smaller last one."""
+
+    def one_step(state: Any, rows: jax.Array) -> tuple[Any, None]:
+        x, y = (array[rows] for array in data)
+        return with_jax.update(state, flat(x), y), None
+
+    def one_epoch(state: Any, key: jax.Array) -> tuple[Any, None]:
+        order = jax.random.permutation(key, len(data[0]))
+        whole = len(order) // BATCH_SIZE * BATCH_SIZE
+        state, _ = jax.lax.scan(one_step, state, order[:whole].reshape(-1, BATCH_SIZE))
+        return one_step(state, order[whole:]) if whole < len(order) else (state, None)
+
+    return jax.lax.scan(one_epoch, state, keys)[0]
+
+
+def kernels(clock: Clock, epochs: int) -> Result:
+    """What a step is made of on this device, of the programs that hold a whole run."""
+    data = tuple(map(jnp.asarray, synthetic(SAMPLES)))
+    net = with_fnet.network()
+    options: dict[str, Any] = {"epochs": epochs, "batch_size": BATCH_SIZE}
+    task, state = with_fnet.task(net), with_fnet.start(net)
+    ours = jax.jit(lambda state, data: fnet.train(task, state, data, **options)[0])
+    theirs = with_jax.init(jax.random.key(0), SIZES), jax.random.split(jax.random.key(1), epochs)
+    programs = {"train": ours.lower(state, data), "by hand": by_hand.lower(*theirs, data)}
+    platform = jax.default_backend()
+    figures = {name: read(lowered.compile()) for name, lowered in programs.items()}
+    return {
+        name: {"kernels": found.kernels, "host_waits": found.host_waits(platform)}
+        for name, found in figures.items()
+    }
 
 
 def steps(clock: Clock, folder: str, epochs: int) -> Result:

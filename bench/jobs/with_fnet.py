@@ -23,9 +23,12 @@ def task(net: Any, *metrics: str) -> Any:
     return fnet.supervised(net, "sparse_categorical_crossentropy", metrics)
 
 
+def optimizer() -> Any:
+    return fnet.rmsprop(LEARNING_RATE, RHO, EPSILON)
+
+
 def start(net: Any, seed: int = 0) -> Any:
-    optimizer = fnet.rmsprop(LEARNING_RATE, RHO, EPSILON)
-    return fnet.train_state(net, optimizer, jax.random.key(seed), (28, 28))
+    return fnet.train_state(net, optimizer(), jax.random.key(seed), (28, 28))
 
 
 def load(folder: str, whole: bool) -> Any:

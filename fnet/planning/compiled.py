@@ -1,18 +1,13 @@
-"""What a compiled program does in a step, read from its text: kernels, waits, traffic, memory."""
+"""What a compiled program does in a step, read from its text: kernels, waits, memory."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from .program_text import (
-    Computations,
-    Executed,
     Instruction,
     named,
-    num_bytes,
     parse,
-    parts,
     step_loop,
     trip_count,
     walk,
@@ -32,22 +27,8 @@ HOST_SPACE, SCALAR_SPACE = "S(5)", "S(6)"  # memories of the host and of scalars
 
 
 @dataclass(frozen=True)
-class Collective:
-    """The exchanges of one kind in a step.
-
-    `bytes` are those of the whole arrays; `sent` what each device sends at least: in a ring of n,
-    2 (n - 1) / n of an all-reduce, (n - 1) / n of the others [Patarasuk and Yuan 2009, section 4].
-    """
-
-    kind: str
-    times: int
-    bytes: int
-    sent: int
-
-
-@dataclass(frozen=True)
 class Figures:
-    """A compiled program in figures, the first six of one step.
+    """A compiled program in figures, the first five of one step.
 
     Attributes:
         kernels: what the device is told to run, the turns of inner loops counted; a loop whose
@@ -56,7 +37,6 @@ class Figures:
         loops: those without a known number of turns; a GPU waits for the host at each turn.
         branches: conditionals, all of whose sides count; a GPU waits for the host at each.
         host_transfers: callbacks, feeds, and copies from and to the host's memory.
-        collectives: by kind.
         counted: whether the number of turns of the loop over steps is known, too.
         loops_anywhere: those without a known number of turns in the program as a whole.
         arguments, outputs, temporaries, aliased: bytes on a device, of the program as a whole;
@@ -68,7 +48,6 @@ class Figures:
     loops: int
     branches: int
     host_transfers: int
-    collectives: tuple[Collective, ...]
     counted: bool
     loops_anywhere: int
     arguments: int
@@ -113,7 +92,6 @@ def read(compiled: Any) -> Figures:
 def read_text(text: str) -> dict[str, Any]:
     """The figures of a step that the text of a program holds."""
     computations, entry = parse(text)
-    devices = int(named(r"num_partitions=(\d+)", text) or 1)
     body, over_steps = step_loop(computations, entry)
     executed = list(walk(computations, body))
     loops = [one for one in executed if one.instruction.opcode == "while"]
@@ -125,7 +103,6 @@ def read_text(text: str) -> dict[str, Any]:
         "loops": sum(trip_count(computations, one.instruction) is None for one in loops),
         "branches": sum(one.instruction.opcode == "conditional" for one in executed),
         "host_transfers": sum(one.turns for one in executed if to_host(one.instruction)),
-        "collectives": exchanges(computations, executed, devices),
         "counted": over_steps is None or trip_count(computations, over_steps) is not None,
         "loops_anywhere": sum(trip_count(computations, loop) is None for loop in everywhere),
     }
@@ -160,60 +137,3 @@ def to_host(one: Instruction) -> bool:
     if one.opcode == "custom-call":
         return "callback" in (named(r'custom_call_target="([^"]*)"', one.rest) or "")
     return one.opcode in ("copy", "copy-start") and HOST_SPACE in one.shape
-
-
-def exchanges(
-    computations: Computations, executed: list[Executed], devices: int
-) -> tuple[Collective, ...]:
-    """The collectives of what is executed, those inside of fusions too, by kind."""
-    kinds: dict[str, Collective] = {}
-    for one, turns in executed:
-        for each in with_fused(computations, one):
-            kind = each.opcode.removesuffix("-start")
-            if kind in COLLECTIVES:
-                whole, sent = traffic(kind, each, devices)
-                before = kinds.get(kind, Collective(kind, 0, 0, 0))
-                kinds[kind] = Collective(
-                    kind,
-                    before.times + turns,
-                    before.bytes + turns * whole,
-                    before.sent + turns * sent,
-                )
-    return tuple(kinds[kind] for kind in COLLECTIVES if kind in kinds)
-
-
-def with_fused(computations: Computations, one: Instruction) -> Iterator[Instruction]:
-    """An instruction and those fused in it."""
-    yield one
-    if one.opcode == "fusion":
-        for called in one.called:
-            for each in computations[called]:
-                yield from with_fused(computations, each)
-
-
-def traffic(kind: str, one: Instruction, devices: int) -> tuple[int, int]:
-    """The bytes of the whole arrays of a collective, and those that a device sends.
-
-    >>> from fnet.planning.program_text import instruction
-    >>> line = "f32[8]{0} all-reduce(%x), replica_groups=[1,4]<=[4], to_apply=%plus"
-    >>> traffic("all-reduce", instruction(line), 4)
-    (32, 48)
-    """
-    shape = one.shape
-    if one.opcode.endswith("-start") and kind != "all-reduce":
-        shape = parts(shape)[1]  # of operand, result, and what tracks them
-    size = num_bytes(shape)
-    if kind in ("collective-permute", "collective-broadcast"):
-        return size, size
-    group = group_size(one, devices)
-    whole = size * group if kind == "reduce-scatter" else size
-    rounds = 2 if kind == "all-reduce" else 1
-    return whole, rounds * (group - 1) * whole // group
-
-
-def group_size(one: Instruction, devices: int) -> int:
-    """How many devices take part in one exchange."""
-    if found := named(r"replica_groups=\[\d+,(\d+)\]", one.rest):
-        return int(found)
-    listed = named(r"replica_groups=\{\{([\d,]+)\}", one.rest)
-    return len(listed.split(",")) if listed else devices

@@ -45,8 +45,9 @@ class Exchange:
 def exchanges(text: str, mesh_shape: Mapping[str, int]) -> tuple[Exchange, ...]:
     """The exchanges of a step in the text of a compiled program, the largest first."""
     computations, entry = parse(text)
+    body, _ = step_loop(computations, entry)
     found: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
-    for one, turns in collectives(computations, step_loop(computations, entry)[0]):
+    for one, turns in collectives(computations, body):
         kind = one.opcode.removesuffix("-start")
         groups = groups_of(one.rest, tuple(mesh_shape.values()))
         key = kind, axes_of(groups, mesh_shape)
