@@ -5,7 +5,7 @@ BIN := .venv/bin
 HURRY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: mnist examples distributed test soak lint bench
+.PHONY: mnist examples distributed test soak lint bench accelerators
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
@@ -24,7 +24,7 @@ distributed: .venv/plot.installed  ## the main job on one process, then on two t
 
 test: .venv/test.installed  ## the tests and every example in the docstrings, compiled in a hurry
 	XLA_FLAGS="$(HURRY)" $(BIN)/python -m pytest -n 2 --dist worksteal \
-		-m "not soak and not bits" $(ARGS)
+		-m "not soak and not bits and not accelerators" $(ARGS)
 
 soak: .venv/test.installed  ## the long tests, and those of equal bits, compiled as for users; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "soak or bits" --reliability=docs/reliability.md $(ARGS)
@@ -37,6 +37,18 @@ lint: .venv/dev.installed  ## formatting, linting, types
 bench: .venv-bench/plot,bench.installed  ## everything beside its peers, into bench/README.md
 	.venv-bench/bin/python -m bench $(ARGS)
 
+ACCELERATORS := .venv-accelerators/plot,accelerators.installed
+
+accelerators:  ## compiles for TPU and GPU, without one; ARGS=record writes what there is anew
+	@if ! $(MAKE) --no-print-directory $(ACCELERATORS); then \
+		echo "Skipped: what compiles for TPU and GPU could not be installed."; \
+	elif [ "$(ARGS)" = record ]; then \
+		.venv-accelerators/bin/python -m bench accelerators scale; \
+	else \
+		JAX_PLATFORMS=cpu JAX_ENABLE_COMPILATION_CACHE=false .venv-accelerators/bin/python -m pytest \
+			-n 2 --dist worksteal -m accelerators tests/test_accelerator*.py $(ARGS); \
+	fi
+
 .venv/%.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
@@ -45,5 +57,9 @@ bench: .venv-bench/plot,bench.installed  ## everything beside its peers, into be
 	.venv-bench/bin/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
-$(BIN)/python .venv-bench/bin/python:
+.venv-accelerators/%.installed: pyproject.toml | .venv-accelerators/bin/python
+	.venv-accelerators/bin/python -m pip install --quiet --editable ".[$*]" pytest pytest-xdist
+	touch $@
+
+$(BIN)/python .venv-bench/bin/python .venv-accelerators/bin/python:
 	$(PYTHON) -m venv $(@D:/bin=)

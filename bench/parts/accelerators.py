@@ -60,8 +60,9 @@ def section(content: Content) -> str:
         rows = []
         for program, now in content["rows"][name].items():
             before = content["before"][name].get(program, now)
-            rows.append([program, *(change(before, now, cell) for cell in columns.values())])
-        shown += [f"**{title}**", table(["a step of", *columns], rows)]
+            cells = [change(before, now, cell) for cell in columns.values()]
+            rows.append([program, *cells, f"{now['seconds']:.0f}"])
+        shown += [f"**{title}**", table(["a step of", *columns, "compiling, CPU s"], rows)]
     return joined(*shown)
 
 
@@ -102,7 +103,6 @@ COLUMNS: dict[str, Callable[[Content], str]] = {
     "exchanges": exchanged,
     "temporaries, MB": lambda row: megabytes(row["temporaries"]),
     "data, MB": lambda row: megabytes(row["data"]),
-    "compiled in, s": lambda row: f"{row['seconds']:.0f}",
 }
 
 
