@@ -143,7 +143,7 @@ def scale_section(content: Content) -> str:
                     megabytes(sum(one["sent"] for one in point["exchanges"])),
                     f"{point['peak'] / 1e9:.2f}",
                 ])  # fmt: skip
-        shown += [f"{title}:", table(head, rows)]
+        shown += [f"{title}:", table(head, rows) if rows else "Not measured yet."]
     return joined(*shown)
 
 
