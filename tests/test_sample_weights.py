@@ -120,7 +120,7 @@ BAD = {
         weights(WEIGHTS[:, None]),
     ),
     "words": (
-        ValueError, r"^`weights` of `data` must be a number .* and dtype <U1", weights(["a"] * 50),
+        TypeError, r"^`weights` of `data` must hold numbers, got dtype <U1", weights(["a"] * 50),
     ),
     "below zero": (
         ValueError, r"^`weights` of `data` must not be negative, got -3\.0",

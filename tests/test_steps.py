@@ -7,6 +7,7 @@ from own_tasks import OWN
 from problems import bits
 
 import fnet
+from fnet.core.platform import Absent, made_for
 from fnet.fitting import sources
 
 WAITS = {"while", "pure_callback", "io_callback", "debug_callback", "infeed", "outfeed"}
@@ -131,6 +132,21 @@ def test_law_3_holds_for_steps_in_blocks(monkeypatch):
     runs.append(fnet.train(case.task, case.start(), case.data, **run))
     for other in runs[1:]:
         chex.assert_trees_all_equal(bits(other), bits(runs[0]))
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_steps_as_for_accelerators_compute_the_same(platform, monkeypatch):
+    """Rows that are gathered ahead, and two steps a turn, run here too."""
+    case, run = CASES["three inputs"], {"epochs": 2, "batch_size": 4}
+    expected = fnet.train(case.task, case.start(), case.data, **run)
+    monkeypatch.setitem(sources.BLOCK, platform, 2)
+    with made_for(Absent(platform, None)):
+        runs = [
+            fnet.train(case.task, case.start(), case.data, **run),
+            fnet.fit(case.task, case.start(), case.data, progress=False, **run),
+        ]
+    for found in runs:
+        chex.assert_trees_all_close(bits(found), bits(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_a_loop_over_blocks_has_a_known_length(monkeypatch):

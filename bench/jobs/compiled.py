@@ -17,6 +17,7 @@ from bench.child import Clock, Result
 from bench.data import BATCH_SIZE, SAMPLES
 from bench.jobs import with_fnet
 from bench.jobs.tasks import vae_loss, vae_params
+from fnet.core.platform import made_for
 from fnet.data.batches import Samples
 from fnet.distributed.sharding import Devices
 from fnet.fitting.sources import BLOCK, segment_steps
@@ -174,8 +175,8 @@ def segment(devices: Target) -> Lowered:
     state, data = there(mesh, state), samples(mesh, EVEN, IMAGES, LABELS)
     batch = batch_like(data, BATCH_SIZE)
     values = training_values(task, state.params, state.model_state, batch, state.key)
-    program = make_program(task, (), 1, Devices()).with_values(values)
-    sums = there(mesh, empty_sums(program, EVEN // BATCH_SIZE))
+    program = make_program(task, (), 1, Devices(platform=devices.platform)).with_values(values)
+    sums = there(mesh, empty_sums(program, EVEN // BATCH_SIZE, BATCH_SIZE))
     rows = there(mesh, jax.eval_shape(Samples.of, data))
     order = there(mesh, jax.ShapeDtypeStruct((EVEN,), np.int32))
     first = start = stop = jax.ShapeDtypeStruct((), np.int32)
@@ -241,7 +242,12 @@ def compiled(lowered: Lowered, devices: Target) -> Compiled:
 def programs(clock: Clock, name: str) -> Result:
     """All of them, for the devices of that name."""
     devices = target(TARGETS[name])
-    return {title: row(lower(devices), devices) for title, lower in PROGRAMS.items()}
+    return {title: row(lowered(title, devices), devices) for title in PROGRAMS}
+
+
+def lowered(title: str, devices: Target) -> Lowered:
+    with made_for(devices.absent):
+        return PROGRAMS[title](devices)
 
 
 def row(lowered: Lowered, devices: Target) -> Result:
@@ -260,10 +266,11 @@ def scaled(clock: Clock, name: str, program: str) -> Result:
     devices = target(name)
     count = len(devices.devices)
     axes = {"data": count}
-    if program == "headline":
-        size = BATCH_SIZE * count
-        task, state = headline()
-        lowered = trained(devices, task, state, number=10 * size, batch_size=size, axes=axes)
-    else:
-        lowered = large_transformer(devices, 8 * count, axes)
+    with made_for(devices.absent):
+        if program == "headline":
+            size = BATCH_SIZE * count
+            task, state = headline()
+            lowered = trained(devices, task, state, number=10 * size, batch_size=size, axes=axes)
+        else:
+            lowered = large_transformer(devices, 8 * count, axes)
     return row(lowered, devices)

@@ -37,15 +37,28 @@ class Samples:
         shapes = tuple(leaf.shape[1:] for leaf in jax.tree.leaves(data))
         return cls(jax.tree.map(one_axis_a_sample, data), shapes)
 
+    @property
+    def sample_bytes(self) -> int:
+        sizes = (
+            math.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.rows)
+        )
+        return sum(sizes)
+
+    def gather(self, numbers: Any) -> Tree:
+        """The rows of these numbers."""
+        return jax.tree.map(lambda leaf: leaf[numbers], self.rows)
+
+    def shaped(self, rows: Tree) -> Tree:
+        """The samples that lie in these rows, as a tree like the data."""
+        leaves, structure = jax.tree.flatten(rows)
+        samples = [
+            leaf.reshape(len(leaf), *shape) for leaf, shape in zip(leaves, self.shapes, strict=True)
+        ]
+        return jax.tree.unflatten(structure, samples)
+
     def take(self, numbers: Any) -> Tree:
         """The samples of these numbers, as a tree like the data."""
-        leaves, structure = jax.tree.flatten(self.rows)
-        batch = [leaf[numbers] for leaf in leaves]
-        batch = [
-            rows.reshape(len(numbers), *shape)
-            for rows, shape in zip(batch, self.shapes, strict=True)
-        ]
-        return jax.tree.unflatten(structure, batch)
+        return self.shaped(self.gather(numbers))
 
 
 def one_axis_a_sample(array: Any) -> Any:

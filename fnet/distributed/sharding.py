@@ -6,9 +6,7 @@ mean over the batch is a mean over the whole batch on any number of devices.
 
 import math
 import operator
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +17,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..core.mesh import DATA, by_compiler, check_mesh, samples_stay
+from ..core.platform import absent, platform
 from ..core.trees import Tree, by_path, on_device
 from ..core.values import describe
 from ..layers.base import Shape
@@ -44,12 +43,20 @@ class Devices:
 
     mesh: Mesh | None = None
     layout: tuple[ParamSharding, ...] = ()  # longer names first
+    platform: str = "cpu"
 
     def shard_batch(self, batch: T) -> T:
         """Put a batch on the devices, see `over_data`."""
         if self.mesh is None or batch is None:
-            return jax.tree.map(jnp.asarray, batch)
+            return jax.tree.map(on_device, batch)
         return put(batch, over_data(self.mesh, len(jax.tree.leaves(batch)[0])))
+
+    def shard_batches(self, batches: T) -> T:
+        """The same for several batches, one for each entry of the first axis."""
+        if self.mesh is None:
+            return batches
+        sharding = over_data(self.mesh, jax.tree.leaves(batches)[0].shape[1])
+        return put(batches, NamedSharding(self.mesh, PartitionSpec(None, *sharding.spec)))
 
     def replicate(self, tree: T) -> T:
         """Put a copy of the arrays on each device."""
@@ -114,26 +121,13 @@ def over_data(mesh: Mesh, size: int) -> NamedSharding:
 
 def memory_limit(mesh: Mesh) -> int | None:
     """The bytes that a device of the mesh has, if it says so: a CPU does not."""
-    if (absent := absent_memory.get()) is not None:
-        return absent
+    if there := absent.get():
+        return there.memory
     try:
         stats = mesh.devices.flat[0].memory_stats()
     except jax.errors.JaxRuntimeError:  # of a device that is only compiled for
         return None
     return stats and stats.get("bytes_limit")
-
-
-absent_memory: ContextVar[int | None] = ContextVar("absent_memory", default=None)
-
-
-@contextmanager
-def on_absent_devices(memory: int | None) -> Iterator[None]:
-    """Within it, programs are made for devices of that memory, which are not here to be asked."""
-    token = absent_memory.set(memory)
-    try:
-        yield
-    finally:
-        absent_memory.reset(token)
 
 
 def put(tree: T, sharding: NamedSharding) -> T:
@@ -170,7 +164,7 @@ def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
                 f"`shardings` must come with `mesh`, got {describe(given)} without one. Pass the "
                 f"mesh of its devices too."
             )
-        return Devices()
+        return Devices(platform=platform())
     mesh = check_mesh(mesh)
     given = model_parallel if given is None else given
     leaves, chosen = by_path(params), by_path(given(params, mesh) if callable(given) else given)
@@ -181,7 +175,8 @@ def devices_of(params: Tree, mesh: Mesh | None, given: Tree | None) -> Devices:
             f"{sorted(leaves.keys() - chosen.keys())}. Change what fnet.shardings gives."
         )
     layout = [laid(name, leaf, chosen[name], mesh) for name, leaf in leaves.items()]
-    return Devices(mesh, tuple(sorted(layout, key=lambda one: len(one.name), reverse=True)))
+    layout.sort(key=lambda one: len(one.name), reverse=True)
+    return Devices(mesh, tuple(layout), platform())
 
 
 def laid(name: str, leaf: Any, sharding: Any, mesh: Mesh) -> ParamSharding:

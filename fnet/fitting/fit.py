@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -29,7 +30,7 @@ from .open_source import open_source
 from .progress import Progress
 from .run_record import RunRecord
 from .signals import Interruption, interruptible
-from .sources import Settings, Source
+from .sources import EpochState, Settings, Source
 
 Callback = Callable[[int, TrainState, dict[str, float]], Any]
 
@@ -197,7 +198,7 @@ def run_epochs(
         line = Progress(run_record.epochs + 1, epochs, source.steps, progress)
         for at in source.epoch(run_record.at, interrupted):
             run_record.at = at
-            line.update(at.steps, at.samples, at.sums.totals)
+            line.update(at.steps, partial(means_of, source, at))
             if at.steps != source.steps and run_record.due():
                 run_record.save()
         at = run_record.at
@@ -205,14 +206,13 @@ def run_epochs(
             why = "not finite" if at.failure else "interrupted"
             line.end(f"{why} after {at.steps} steps; what was trained is kept")
             return
-        sums, record = jax.device_get(at.sums)
-        logs = averages(sums, at.samples) | {"skipped": at.skipped}
+        logs = means_of(source, at) | {"skipped": at.skipped}
         if validation is not None:
             means = compiled_means(
                 source.program, at.state.params, at.state.model_state, validation, at.state.step
             )
             logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
-        logs = run_record.close_epoch(logs, record)
+        logs = run_record.close_epoch(logs, jax.device_get(at.sums.record))
         line.close(logs)
         run_record.save_best(logs)
         run_record.at = source.begin(at.state)  # closed once, even if a callback raises
@@ -229,6 +229,11 @@ def run_epochs(
 def copied(state: TrainState) -> TrainState:
     """The state in memory of its own, for a source that gives away that of its state."""
     return jax.tree.map(jnp.copy, state)
+
+
+def means_of(source: Source, at: EpochState) -> Logs:
+    """The logs of the steps so far."""
+    return averages(source.program, jax.device_get(at.sums.totals), at.samples)
 
 
 def called(

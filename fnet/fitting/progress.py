@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 REFRESH_SECONDS = 0.1
@@ -25,13 +25,12 @@ class Progress:
             form = "{desc} {bar} {n_fmt}/{total_fmt} {elapsed}{postfix}"
             self.bar = tqdm(desc=self.title, total=steps, bar_format=form, file=sys.stdout)
 
-    def update(self, steps: int, samples: int, sums: Mapping[str, Any]) -> None:
+    def update(self, steps: int, means: Callable[[], Mapping[str, Any]]) -> None:
         self.steps = steps
         # Showing a number waits for it, so not at every step: the device should run ahead.
         if self.bar is not None and time.monotonic() - self.shown > REFRESH_SECONDS:
             self.shown = time.monotonic()
-            means = {name: total / samples for name, total in sums.items()}
-            self.bar.set_postfix_str(described(means), refresh=False)
+            self.bar.set_postfix_str(described(means()), refresh=False)
             self.bar.update(steps - self.bar.n)
 
     def close(self, logs: Mapping[str, Any]) -> None:

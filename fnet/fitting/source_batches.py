@@ -15,7 +15,7 @@ from ..distributed.processes import HostBatches
 from ..training.program import Program, training_values
 from ..training.signature import signature_of
 from ..training.state import TrainState
-from ..training.step import EpochSums, Logs, add_step, step
+from ..training.step import EpochSums, Logs, add_step, recorded, step
 from ..training.task import Batch
 from .nonfinite import finite_leaves
 from .sources import CALL_SECONDS, EpochState, Run, Settings, Source, still_finite
@@ -36,7 +36,7 @@ class Batches(Source):
         self.opened: Iterator[Any] | None = chain(first, opened)
         batch = self.check(1, state, first[0])
         values = training_values(self.task, state.params, state.model_state, batch, state.key)
-        super().__init__(values, settings)
+        super().__init__(values, num_samples(batch), settings)
 
     @property
     def steps(self) -> int | None:
@@ -154,9 +154,9 @@ class Batches(Source):
 def take_step(
     program: Program, state: TrainState, sums: EpochSums, batch: Batch
 ) -> tuple[Run, Logs]:
-    new, logs = step(program, state, batch)
-    sums = add_step(program, sums, 0, num_samples(batch), logs)
-    return (new, sums), {name: logs[name] for name in program.recorded}
+    new, values = step(program, state, batch)
+    sums = add_step(program, sums, 0, num_samples(batch), values)
+    return (new, sums), recorded(program, values)
 
 
 batch_step = jax.jit(take_step, static_argnames="program")

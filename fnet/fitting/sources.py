@@ -20,14 +20,14 @@ from ..distributed.processes import as_first
 from ..training.epochs import run_steps
 from ..training.program import Program, Value
 from ..training.state import TrainState
-from ..training.step import EpochSums, empty_sums
+from ..training.step import EpochSums, empty_sums, on_devices
 from ..training.task import Batch
 from .nonfinite import explain, finite_leaves
 
 CALL_SECONDS = 0.2  # of training in one call: how often the bar moves, how long Ctrl-C waits
 # Steps in a loop of known length. Where it is not known, the host stops a GPU at each turn to read
-# whether there is another; a CPU and a TPU read it themselves.
-BLOCK = {"gpu": 32}
+# whether there is another; a TPU gathers the rows of a block before its loop.
+BLOCK = {"gpu": 32, "tpu": 32}
 
 Run = tuple[TrainState, EpochSums]
 
@@ -76,8 +76,10 @@ class EpochState(NamedTuple):
 class Source(abc.ABC):
     """Yields states of an epoch: every CALL_SECONDS or so, and whenever one must be saved."""
 
-    def __init__(self, values: tuple[Value, ...], settings: Settings):
+    def __init__(self, values: tuple[Value, ...], samples: int, settings: Settings):
         self.settings, self.program = settings, settings.program.with_values(values)
+        # A sum for each place in a batch of so many samples; each of many processes reads them all.
+        self.places = samples if jax.process_count() == 1 else None
 
     @property
     def ignores(self) -> bool:
@@ -101,8 +103,8 @@ class Source(abc.ABC):
 
     def begin(self, state: TrainState) -> EpochState:
         """The start of an epoch, with sums on the devices on which steps leave them."""
-        sums = empty_sums(self.program, self.recorded_steps)
-        return EpochState(state, self.program.devices.replicate(sums))
+        sums = empty_sums(self.program, self.recorded_steps, self.places)
+        return EpochState(state, on_devices(self.program, sums))
 
     @abc.abstractmethod
     def epoch(self, at: EpochState, stop: Callable[[], bool]) -> Iterator[EpochState]:
@@ -132,7 +134,7 @@ class IndexedSource(Source):
     def __init__(
         self, samples: int, batch_size: int, values: tuple[Value, ...], settings: Settings
     ):
-        super().__init__(values, settings)
+        super().__init__(values, batch_size, settings)
         self.samples, self.batch_size = samples, batch_size
         self.steps_a_call = 1
 
@@ -213,7 +215,7 @@ class IndexedSource(Source):
 
     def block(self, at: EpochState, stop: int) -> int:
         """Blocks are another program, compiled when the calls have grown to it."""
-        block = BLOCK.get(platform_of(at.state), 1)
+        block = BLOCK.get(self.program.devices.platform, 1)
         return block if stop - at.steps >= block else 1
 
     def batch(self, segment: Segment, at: EpochState) -> Batch:
@@ -243,12 +245,6 @@ def segment_steps(
         program, state, sums, data, order, start, stop, batch_size, length, first, block
     )
     return run, finite_leaves(run)
-
-
-def platform_of(state: TrainState) -> str:
-    """Of the devices that hold the state."""
-    arrays = (leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array))
-    return next((next(iter(leaf.devices())).platform for leaf in arrays), jax.default_backend())
 
 
 # Unchecked, in the memory of the state, which is gone then.

@@ -10,6 +10,7 @@ from jax import lax
 
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
+from ..core.platform import platform
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
 from .checks import check_names, set_count, set_functions
@@ -84,7 +85,7 @@ def convolved(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> j
     """The convolution in one dtype, by the faster way of this machine."""
     x = floating(x, kernel.dtype)
     dtype = jnp.result_type(x, kernel)
-    function = loop_convolve if jax.default_backend() == "cpu" else convolve
+    function = loop_convolve if platform() == "cpu" else convolve
     return function(x.astype(dtype), kernel.astype(dtype), window, groups)
 
 

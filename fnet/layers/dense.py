@@ -8,6 +8,7 @@ from jax import lax
 
 from ..core.dtypes import floating
 from ..core.errors import LayerValueError
+from ..core.platform import platform
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
 from .checks import check_names, set_count, set_functions
@@ -49,7 +50,7 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     784-512-10 network. The barrier keeps XLA from rewriting one as the other.
     """
     narrow = kernel.shape[1] <= NARROW and x.dtype == kernel.dtype
-    if not narrow or jax.default_backend() != "cpu":
+    if not narrow or platform() != "cpu":
         return x @ kernel
     transposed = lax.optimization_barrier(kernel.T)
     return lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))

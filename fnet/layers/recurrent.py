@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..core.errors import LayerTypeError, LayerValueError, inside
+from ..core.platform import platform
 from ..core.trees import Tree
 from ..core.values import describe
 from .base import BATCH, InitResult, Key, Layer, Output, Shape, abstract
@@ -109,7 +110,7 @@ class RecurrentLayer(Layer, Cell):
         x = jnp.swapaxes(x, 0, 1)
         kept = None if mask is None else jnp.swapaxes(mask.astype(bool), 0, 1)
         start = self.checked_start(params, self.project(params, x[0]))
-        ahead = jax.default_backend() != "cpu"
+        ahead = platform() != "cpu"
 
         def step(before: Any, inputs: Any) -> tuple[Any, Any]:
             (x, kept), (carry, _) = inputs, before

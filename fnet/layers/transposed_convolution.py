@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from ..core.dtypes import floating
+from ..core.platform import platform
 from ..core.trees import Tree
 from .base import InitResult, Key, Layer, Output, Shape
 from .checks import check_names, set_count, set_functions
@@ -152,6 +153,6 @@ class conv_transpose(Layer):
         check_arrays(params, kernel=shape, bias=(self.filters,))
         x = floating(x, kernel.dtype)
         dtype = jnp.result_type(x, kernel)
-        function = spread_by_product if jax.default_backend() == "cpu" else spread
+        function = spread_by_product if platform() == "cpu" else spread
         y = function(x.astype(dtype), kernel.astype(dtype), window)
         return (y + along_last(params["bias"], y) if self.use_bias else y), state

@@ -7,6 +7,7 @@ Probabilities are clipped to at least 1e-7, so a confident mistake costs 16.1 in
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from .distances import cosine_similarity, hinge, log_cosh, poisson
 from .imbalanced import binary_focal_crossentropy, categorical_focal_crossentropy, dice
@@ -206,8 +207,10 @@ def sparse_categorical_crossentropy(
     # A comparison instead of indexing: its gradient is element-wise instead of a scatter, and a
     # label out of range cannot select another class.
     chosen = y_true[..., None].astype(int) == class_numbers(y_pred)
-    log_p = log_probs(y_pred, from_logits)
-    costs = smoothed(jnp.where(chosen, -log_p, 0).sum(-1), log_p, label_smoothing)
+    scores = shifted(y_pred) if from_logits else log_probs(y_pred, False)
+    costs = smoothed(jnp.where(chosen, -scores, 0).sum(-1), scores, label_smoothing)
+    if from_logits:  # the gradient needs no sum over the classes, as that of log_softmax would
+        costs += jnp.log(jnp.exp(scores).sum(-1))
     if ignore_class is None:
         return per_sample(costs)
     counts = y_true.astype(int) != ignore_class
@@ -239,6 +242,11 @@ def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = Fals
     y_true = matched(y_true, y_pred)
     log_y = jnp.log(jnp.maximum(y_true, EPSILON))
     return per_sample((y_true * (log_y - log_probs(y_pred, from_logits))).sum(-1))
+
+
+def shifted(logits: jax.Array) -> jax.Array:
+    """Logits whose largest is 0, so that their exponentials stay finite."""
+    return logits - lax.stop_gradient(logits.max(-1, keepdims=True))
 
 
 def smoothed(costs: jax.Array, log_p: jax.Array, label_smoothing: float) -> jax.Array:

@@ -39,7 +39,10 @@ def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
         Array([1., 0.], dtype=float32)
     """
     labels = labels_of(y_true, y_pred)
-    return per_sample(as_float(y_pred.argmax(-1) == labels, y_pred))
+    # As argmax, but an accelerator computes it in one pass with the softmax and the sum.
+    best = y_pred == y_pred.max(-1, keepdims=True)
+    first = jnp.where(best, class_numbers(y_pred), y_pred.shape[-1]).min(-1)
+    return per_sample(as_float(first == labels, y_pred))
 
 
 @dataclass(frozen=True)

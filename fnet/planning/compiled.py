@@ -1,5 +1,6 @@
 """What a compiled program does in a step, read from its text: kernels, waits, memory."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from .program_text import (
     named,
     parse,
     step_loop,
+    steps_a_turn,
     trip_count,
     walk,
 )
@@ -96,10 +98,11 @@ def read_text(text: str) -> dict[str, Any]:
     executed = list(walk(computations, body))
     loops = [one for one in executed if one.instruction.opcode == "while"]
     everywhere = [one for body in computations.values() for one in body if one.opcode == "while"]
-    cycles = sum(one.cycles for one in executed)
+    steps = steps_a_turn(computations, body)
+    kernels = sum(one.turns for one in executed if is_kernel(one.instruction))
     return {
-        "kernels": sum(one.turns for one in executed if is_kernel(one.instruction)),
-        "cycles": cycles or None,
+        "kernels": math.ceil(kernels / steps),
+        "cycles": sum(one.cycles for one in executed) // steps or None,
         "loops": sum(trip_count(computations, one.instruction) is None for one in loops),
         "branches": sum(one.instruction.opcode == "conditional" for one in executed),
         "host_transfers": sum(one.turns for one in executed if to_host(one.instruction)),

@@ -16,6 +16,7 @@ from .program_text import (
     parse,
     parts,
     step_loop,
+    steps_a_turn,
     walk,
 )
 
@@ -54,7 +55,8 @@ def exchanges(text: str, mesh_shape: Mapping[str, int]) -> tuple[Exchange, ...]:
         whole, sent = traffic(kind, one, groups.shape[1])
         found[key] = found.get(key, 0) + turns * np.array([1, whole, sent])
     ordered = sorted(found.items(), key=lambda item: -item[1][2])
-    return tuple(Exchange(*key, *map(int, numbers)) for key, numbers in ordered)
+    steps = steps_a_turn(computations, body)
+    return tuple(Exchange(*key, *map(int, numbers // steps)) for key, numbers in ordered)
 
 
 def collectives(computations: Computations, body: str) -> list[Executed]:

@@ -10,10 +10,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDev
 
 from ..core.checks import check_batch_size, is_integer
 from ..core.mesh import DATA
+from ..core.platform import made_for
 from ..core.trees import Tree, as_arrays
 from ..core.values import describe
 from ..data.batches import num_samples
-from ..distributed.sharding import on_absent_devices
 from ..models.model import count_params
 from ..training.signature import batch_like
 from ..training.state import TrainState, check_state
@@ -96,7 +96,7 @@ def plan(
     mesh = mesh_of(where, mesh_shape)
 
     def run(state: TrainState, data: Any, validation: Any) -> Any:
-        with on_absent_devices(None if where.here else where.chip.memory):
+        with made_for(where.absent):
             return train(
                 task, state, data, epochs=1, batch_size=batch_size, steps=steps,
                 validation=validation, mesh=mesh, shardings=shardings,

@@ -18,9 +18,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from ..training.scan import STEPS_A_TURN
 from ..training.step import SCOPE
 
 CARRIES_SCOPE = re.compile(rf'op_name="[^"]*\b{SCOPE}\b')
+STEPS = re.compile(".*" + STEPS_A_TURN.format(r"(\d+)"))  # the innermost loop is last
 
 
 class Instruction(NamedTuple):
@@ -114,6 +116,12 @@ def step_loop(computations: Computations, entry: str) -> tuple[str, Instruction 
     else:
         body = next(iter(loops), entry)
     return body, loops.get(body)
+
+
+def steps_a_turn(computations: Computations, body: str) -> int:
+    """The steps that the body of the loop over steps takes: several where they are unrolled."""
+    found = (STEPS.search(one.metadata) for one in flat(computations, body) if one.in_step)
+    return max((int(steps[1]) for steps in found if steps), default=1)
 
 
 def flat(computations: Computations, name: str) -> Iterator[Instruction]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ..core.platform import Absent
 from ..core.values import describe
 from .h100 import H100
 
@@ -110,6 +111,11 @@ class Target:
     chip: Chip
     here: bool = False
     compiler_options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def absent(self) -> Absent | None:
+        """What programs that are traced for them must know, see `made_for`."""
+        return None if self.here else Absent(self.platform, self.chip.memory)
 
 
 def target(name: str | None = None) -> Target:

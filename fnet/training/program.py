@@ -1,6 +1,6 @@
 """Everything static of a run, as one value: one of it is one compiled program."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,16 +19,30 @@ from .task import Batch, Task, check_task
 
 
 class Value(NamedTuple):
-    """One of a task's values: its name, and what its mean looks like."""
+    """One of a task's values: its name, what its mean looks like, and what is a number a sample."""
 
     name: str
     shapes: Signature
     structure: Any
+    numbers: tuple[bool, ...]
 
-    @property
-    def zeros(self) -> Tree:
-        zeros = [np.zeros(shape, dtype) for shape, dtype in self.shapes]
+    def zeros(self, places: int | None) -> Tree:
+        """Sums of nothing: of numbers one for each place in the batch, if their count is known."""
+        zeros = [
+            np.zeros((places,) if number and places else shape, dtype)
+            for (shape, dtype), number in zip(self.shapes, self.numbers, strict=True)
+        ]
         return jax.tree.unflatten(self.structure, zeros)
+
+    def map_sums(
+        self, places: Callable[[Any], Any], other: Callable[[Any], Any], sums: Tree
+    ) -> Tree:
+        """The sums, changed by one function where there is one for each place, or by the other."""
+        changed = [
+            (places if leaf.ndim > len(shape) else other)(leaf)
+            for leaf, (shape, _) in zip(jax.tree.leaves(sums), self.shapes, strict=True)
+        ]
+        return jax.tree.unflatten(self.structure, changed)
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,16 @@ def traced_values(
     for name in names:
         check_value(name, values[name], size)
     check_kept(model_state, new_state)
-    return tuple(Value(name, *signature_of(means[name])) for name in names)
+    return tuple(
+        Value(
+            name,
+            *signature_of(means[name]),
+            tuple(
+                leaf.ndim == 1 and leaf.shape[0] == size for leaf in jax.tree.leaves(values[name])
+            ),
+        )
+        for name in names
+    )
 
 
 def check_value(name: str, value: Any, size: int | None) -> None:

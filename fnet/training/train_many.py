@@ -11,6 +11,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from ..core.mesh import check_mesh
+from ..core.platform import platform
 from ..core.values import describe
 from ..distributed.sharding import Devices, spread_members
 from ..models.model import count_params
@@ -80,14 +81,16 @@ def train_many(
     """
     states, member = check_states(states)
     chosen = check_form(form, mesh) if form is not None else fastest_form(states, mesh)
-    devices = Devices() if mesh is None else Devices(check_mesh(mesh))
+    devices = Devices(check_mesh(mesh) if mesh is not None else None, platform=platform())
     states = spread_members(states, devices)
     program, *arguments = check_run(
         task, member, data, validation, epochs, batch_size, steps, record, record_every, devices
     )
     data, validation, *counts = arguments
     data, validation = devices.replicate((data, validation))
-    alone = replace(program, devices=Devices())  # a member has no mesh of its own
+    alone = replace(
+        program, devices=Devices(platform=devices.platform)
+    )  # a member has no mesh of its own
     states, history = run_many(alone, states, data, validation, *counts, shuffle, steps, chosen)
     return states, in_order(program, history)
 
@@ -136,7 +139,7 @@ def check_form(form: str, mesh: Mesh | None) -> str:
 
 def fastest_form(states: TrainState, mesh: Mesh | None = None) -> str:
     cached = count_params(states.params) <= CACHED
-    return "vmap" if cached or mesh is not None or jax.default_backend() != "cpu" else "map"
+    return "vmap" if cached or mesh is not None or platform() != "cpu" else "map"
 
 
 @partial(jax.jit, static_argnames=("program", "epochs", "batch_size", "shuffle", "steps", "form"))
