@@ -17,9 +17,11 @@ from .files import (
 )
 from .fitting import (
     STOP as STOP,
+    batch_of as batch_of,
     early_stopping as early_stopping,
     fit as fit,
     reduce_on_plateau as reduce_on_plateau,
+    replay as replay,
 )
 from .interop import (
     from_equinox as from_equinox,

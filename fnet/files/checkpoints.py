@@ -1,5 +1,6 @@
 """Runs saved in a folder during training."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -120,8 +121,10 @@ class Checkpoints:
     def write_best(self, state: TrainState) -> None:
         self.put(self.directory / f"best{self.suffix}", state, {})
 
-    def read_latest(self, like: TrainState) -> tuple[TrainState, Extra] | None:
-        for step in reversed(self.steps()):
+    def read_latest(
+        self, like: TrainState, until: float = math.inf
+    ) -> tuple[TrainState, Extra] | None:
+        for step in reversed([step for step in self.steps() if step <= until]):
             try:
                 return self.read(self.path(step), like)
             except (CorruptFileError, OSError) as error:

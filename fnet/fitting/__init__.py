@@ -6,3 +6,4 @@ from .callbacks import (
     reduce_on_plateau as reduce_on_plateau,
 )
 from .fit import fit as fit
+from .replay import batch_of as batch_of, replay as replay
