@@ -20,8 +20,10 @@ from .fitting import (
     batch_of as batch_of,
     early_stopping as early_stopping,
     fit as fit,
+    receipt as receipt,
     reduce_on_plateau as reduce_on_plateau,
     replay as replay,
+    verify as verify,
 )
 from .interop import (
     from_equinox as from_equinox,

@@ -124,6 +124,16 @@ def test_sweep(tmp_path, run):
 
 
 @pytest.mark.soak
+def test_replay(tmp_path, run):
+    shown = run("replay.py")
+    there, again = re.search(r"had a loss of (\S+), (\S+) again", shown).groups()
+    assert there == again
+    found, wrong = re.search(r"row (\d+) gives .* mislabelled was row (\d+)", shown).groups()
+    assert found == wrong
+    assert picture(tmp_path / "replay.png")
+
+
+@pytest.mark.soak
 def test_hypergradient(tmp_path, run):
     shown = run("hypergradient.py")
     start, best = re.search(r"loss (\S+) at the start, (\S+) at best", shown).groups()

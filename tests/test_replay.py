@@ -149,7 +149,7 @@ def test_a_run_that_starts_within_an_epoch(tmp_path):
         ({"step": -1}, ValueError, "from 0 to 21"),
         ({"step": 1.5}, ValueError, r"got 1\.5"),
         ({"data": images(49)}, ValueError, "that of the run, 50 samples, got 49"),
-        ({"data": list(fnet.batches(DATA, 8))}, ValueError, "50 samples with numbers, got"),
+        ({"data": list(fnet.batches(DATA, 8))}, ValueError, "rows with numbers, got"),
         ({"start": start(seed=1)}, ValueError, r"at step 0 with key \[.*\], got step 0 and"),
         ({"checkpoints": "run"}, TypeError, "the Checkpoints of a run"),
         ({"start": start(optimizer="sgd")}, TypeError, "optimizer is adam"),
@@ -171,7 +171,7 @@ def test_a_folder_without_a_run_of_fit_is_refused(tmp_path):
     batches = list(fnet.batches(DATA, 8))
     other, _ = saved(tmp_path / "other", data=batches, run={"progress": False})
     with pytest.raises(ValueError, match="batches of an iterable"):
-        fnet.replay(task(), other, batches, 0, start=start())
+        fnet.replay(task(), other, DATA, 0, start=start())
     other.path(7).write_bytes(b"")
     with (
         pytest.warns(RuntimeWarning, match="a checkpoint is skipped"),
@@ -195,7 +195,7 @@ def test_an_optimizer_that_a_callback_changed_is_refused_where_it_is_not_saved(t
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"data": None}, "rows with numbers, got None"),
+        ({"data": None}, "must have rows, got None"),
         ({"data": list(fnet.batches(DATA, 8))}, "rows with numbers"),
         ({"step": -1}, "from `first_step`, 0, on, got -1"),
         ({"batch_size": 0}, "`batch_size`"),

@@ -1,4 +1,4 @@
-"""`fit`: training driven from the host, with progress, callbacks, checkpoints and signals."""
+"""`fit`: training driven from the host; its runs replayed and verified."""
 
 from .callbacks import (
     STOP as STOP,
@@ -6,4 +6,5 @@ from .callbacks import (
     reduce_on_plateau as reduce_on_plateau,
 )
 from .fit import fit as fit
+from .receipts import receipt as receipt, verify as verify
 from .replay import batch_of as batch_of, replay as replay

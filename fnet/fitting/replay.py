@@ -77,6 +77,7 @@ def replay(
             f"`checkpoints` must be the Checkpoints of a run, got {describe(checkpoints)}. Write "
             f"fnet.Checkpoints(directory)."
         )
+    check_numbered(data)
     check_saved(checkpoints, step, int(start.step))
     found = checkpoints.read_latest(start, step)
     known = found or checkpoints.read_latest(start)
@@ -105,6 +106,15 @@ def replay(
     if epoch_ends or at.steps == source.steps:
         check_optimizer(checkpoints, at.state, start)
     return at.state
+
+
+def check_numbered(data: Any) -> None:
+    """Refuse an iterable of batches."""
+    if is_batches(data) and not is_random_access(data):
+        raise ValueError(
+            f"`data` must have rows with numbers, got {describe(data)}, an iterable. Pass arrays, "
+            f"or an object with rows by number."
+        )
 
 
 def check_saved(checkpoints: Checkpoints, step: int, first: int) -> None:
@@ -145,11 +155,6 @@ def source_of(
     """The steps of the run, up to the step where to stop."""
     about = run["about"]
     samples, batch_size = int(about["samples"]), int(about["batch_size"])
-    if data is not None and is_batches(data) and not is_random_access(data):
-        raise ValueError(
-            f"`data` must be that of the run, {samples} samples with numbers, got "
-            f"{describe(data)}, an iterable. Pass arrays, or an object with rows by number."
-        )
     # A run that goes on after a step that is not finite is one that ignores it, or counts it.
     on_nonfinite = "skip" if "skipped" in run["history"] else "ignore"
     program = make_program(task, (), 1, devices_of(state.params, None, None))
@@ -216,10 +221,11 @@ def batch_of(
         (True, (2,))
     """
     check_state(state)
-    if data is None or (is_batches(data) and not is_random_access(data)):
+    check_numbered(data)
+    if data is None:
         raise ValueError(
-            f"`data` must have rows with numbers, got {describe(data)}. Pass arrays, or an object "
-            f"with rows by number."
+            "`data` must have rows, got None. A task that draws its own draws it from the key "
+            "jax.random.fold_in(state.key, step)."
         )
     step = int(state.step) if step is None else step
     if not is_integer(step, first_step):
