@@ -178,6 +178,7 @@ from .training import (
     TrainState as TrainState,
     evaluate as evaluate,
     grid as grid,
+    influence as influence,
     l1 as l1,
     l2 as l2,
     penalized as penalized,

@@ -141,6 +141,16 @@ def test_hypergradient(tmp_path, run):
     assert picture(tmp_path / "hypergradient.png")
 
 
+@pytest.mark.soak
+def test_influence(tmp_path, run):
+    shown = run("influence.py")
+    assert int(re.search(r"the most harmful tenth holds (\d+)% of the flipped", shown)[1]) >= 80
+    accuracies = re.findall(r"labels .+: test accuracy (\S+)", shown)
+    assert len(accuracies) == 3
+    assert float(accuracies[1]) > float(accuracies[0])
+    assert picture(tmp_path / "influence.png")
+
+
 def test_tensors(tmp_path, run):
     shown = run("tensors.py")
     ranks = dict(re.findall(r"^(.+?) +rank (\d), shape", shown, re.MULTILINE))

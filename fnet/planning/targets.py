@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ..core.memory import device_memory
 from ..core.platform import Absent
 from ..core.values import describe
 from .h100 import H100
@@ -232,7 +233,5 @@ def devices_here() -> Target:
     first = devices[0]
     kind = first.device_kind
     chip = KINDS.get(kind, Chip())
-    memory = (first.memory_stats() or {}).get("bytes_limit", chip.memory)
-    if first.platform == "cpu":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = device_memory(first) or chip.memory
     return Target(kind, first.platform, devices, replace(chip, memory=memory), here=True)

@@ -2,6 +2,7 @@
 
 from .evaluate import evaluate as evaluate
 from .grid import grid as grid
+from .influence import influence as influence
 from .predict import predict as predict, predict_classes as predict_classes
 from .state import TrainState as TrainState, train_state as train_state
 from .step import train_step as train_step
