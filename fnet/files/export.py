@@ -84,7 +84,7 @@ def export(
         in_shape,
     )
     payload = bytes(jax_export.export(program, platforms=PLATFORMS)(x).serialize())
-    return HEADER.pack(MAGIC, len(payload), digest(payload)) + payload
+    return framed(payload, MAGIC)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -177,13 +177,17 @@ def load_exported(data: bytes) -> Program:
         >>> program(jnp.array([-1.0, 2.0]))
         Array([0., 2.], dtype=float32)
     """
+    check_bytes(data, "export")
+    check_flatbuffers("load_exported")
+    return Program(jax_export.deserialize(bytearray(checked(bytes(data), MAGIC))))
+
+
+def check_bytes(data: Any, caller: str) -> None:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(
-            f"`data` must be bytes from fnet.export, got {describe(data)}. "
+            f"`data` must be bytes from fnet.{caller}, got {describe(data)}. "
             f"Read them from a file with pathlib.Path(path).read_bytes()."
         )
-    check_flatbuffers("load_exported")
-    return Program(jax_export.deserialize(bytearray(checked(bytes(data)))))
 
 
 def check_flatbuffers(caller: str) -> None:
@@ -195,17 +199,22 @@ def check_flatbuffers(caller: str) -> None:
         )
 
 
-def checked(data: bytes) -> bytes:
+def framed(payload: bytes, kind: bytes) -> bytes:
+    """The program behind its header; `kind` is the magic number."""
+    return HEADER.pack(kind, len(payload), digest(payload, kind)) + payload
+
+
+def checked(data: bytes, kind: bytes) -> bytes:
     """The program, once its header and checksum are verified."""
-    if len(data) < HEADER.size or not data.startswith(MAGIC[:-1]):
+    if len(data) < HEADER.size or not data.startswith(kind[:-1]):
         raise CorruptFileError(
             f"`data` must start with the {HEADER.size} bytes of the header of a program, got "
             f"{len(data)} bytes that start with {data[:8].hex(' ')!r}. {AGAIN}"
         )
     magic, length, came = HEADER.unpack_from(data)
-    if magic != MAGIC:
+    if magic != kind:
         raise CorruptFileError(
-            f"`data` must be of version {MAGIC[-1]}, got version {magic[-1]}. "
+            f"`data` must be of version {kind[-1]}, got version {magic[-1]}. "
             f"Load it with the version of fnet that wrote it, or export the model again."
         )
     payload = data[HEADER.size :]
@@ -214,17 +223,17 @@ def checked(data: bytes) -> bytes:
             f"`data` must hold {length} bytes of program, as its header says, got {len(payload)}. "
             f"{AGAIN}"
         )
-    if came != digest(payload):
+    if came != digest(payload, kind):
         raise CorruptFileError(
             f"`data` must have the SHA-256 {came.hex()}, as its header says, got "
-            f"{digest(payload).hex()}. {AGAIN}"
+            f"{digest(payload, kind).hex()}. {AGAIN}"
         )
     return payload
 
 
-def digest(payload: bytes) -> bytes:
+def digest(payload: bytes, kind: bytes) -> bytes:
     """SHA-256 of the magic number, the length and the program."""
-    return hashlib.sha256(MAGIC + struct.pack(">Q", len(payload)) + payload).digest()
+    return hashlib.sha256(kind + struct.pack(">Q", len(payload)) + payload).digest()
 
 
 def check_dtype(dtype: DTypeLike) -> str:
