@@ -1,4 +1,7 @@
-"""The same seed gives the same bits in every process, and with any number of threads."""
+"""The same seed gives the same bits in every process that has as many threads.
+
+With another number of them XLA may divide a product in another way, and round in another one.
+"""
 
 import os
 import subprocess
@@ -114,8 +117,11 @@ def test_the_laws_hold_with_one_four_and_eight_threads(figures):
     outputs = [child.communicate()[0].splitlines() for child in children]
     threads = [int(lines[-1].removeprefix("threads ")) for lines in outputs]
     assert threads == sorted(set(threads))  # each has more than the one before
-    runs = [line.split() for lines in outputs for line in lines[:-1]]
-    assert len(runs) == 12 * repetitions
-    assert len({digest for _, digest in runs}) == 1
+    runs = 0
+    for lines in outputs:
+        digests = [line.split()[1] for line in lines[:-1]]
+        assert len(set(digests)) == 1
+        runs += len(digests)
+    assert runs == 12 * repetitions
     what = "steps, `train`, `fit` and a resumed `fit` with 1, 4 and 8 threads of XLA, 17 times each"
-    figures(what, f"{len(runs)} of {len(runs)} with the same bits")
+    figures(what, f"{runs} of {runs} with the bits of that number of threads")
