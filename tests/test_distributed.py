@@ -162,7 +162,7 @@ def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, mo
             status, _, errors = results[1 - victim]
             assert status not in (0, None), results
             if victim:  # without the first process, JAX itself ends the others
-                assert "process 0 stops: " in errors and "one of the 2 processes" in errors
+                assert "process 0 stops: " in errors and "one of the 2 processes" in errors, errors
         else:
             assert [status for status, _, _ in results] == [0, 0], results
     like = fnet.train_state(network(), "rmsprop", jax.random.key(0), (28, 28))

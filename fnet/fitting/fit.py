@@ -150,14 +150,17 @@ def fit(
         state = devices.shard_state(copied(state))
     names = [*program.log_names, *["skipped"] * (on_nonfinite == "skip")]
 
-    with saving(checkpoints) as saver, interruptible(terminable=saver is not None) as interrupted:
+    with (
+        noting_lost_peers(),
+        saving(checkpoints) as saver,
+        interruptible(terminable=saver is not None) as interrupted,
+    ):
         begin = source.begin(state)
         run_record = RunRecord(program, names, identity, begin, saver, callbacks, source.ignores)
         if resume:
             run_record.resume()
         try:
-            with noting_lost_peers():
-                run_epochs(source, run_record, epochs, validation, callbacks, progress, interrupted)
+            run_epochs(source, run_record, epochs, validation, callbacks, progress, interrupted)
         except BaseException:
             if jax.process_count() == 1:  # of many, the others may not come here
                 run_record.save()
