@@ -5,7 +5,7 @@
     python examples/plan.py --devices h100:8 --data 8
 
 Without `--devices` it plans the main job on the devices at hand; with it a transformer of 0.94
-billion parameters on those named, for which `pip install "fnet[accelerators]"` is enough.
+billion parameters on those named, for which `pip install "fnet-jax[accelerators]"` is enough.
 """
 
 import argparse

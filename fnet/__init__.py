@@ -1,6 +1,7 @@
 """Neural networks as pure functions on JAX."""
 
 from . import datasets as datasets
+from .core.version import __version__ as __version__
 from .data import batches as batches, class_weights as class_weights, index_shuffle as index_shuffle
 from .distributed import fsdp as fsdp, host_batches as host_batches, shardings as shardings
 from .files import (

@@ -60,7 +60,7 @@ def export(
     Raises:
         ValueError: the features do not match the parameters of a layer, which is named.
         TypeError: the parameters are of another model, `state` is missing, or JAX lacks `dtype`.
-        ImportError: flatbuffers is not installed; `pip install "fnet[export]"` installs it.
+        ImportError: flatbuffers is not installed; `pip install "fnet-jax[export]"` installs it.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
@@ -195,7 +195,7 @@ def check_flatbuffers(caller: str) -> None:
     if importlib.util.find_spec("flatbuffers") is None:
         raise ImportError(
             f"`{caller}` must have the package flatbuffers, got none. "
-            f'Install it: pip install "fnet[export]".'
+            f'Install it: pip install "fnet-jax[export]".'
         )
 
 

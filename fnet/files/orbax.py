@@ -174,7 +174,7 @@ def checkpointer(*, alone: bool = False) -> Any:
     except ImportError as error:
         raise ImportError(
             "OrbaxCheckpoints needs orbax, which is not installed. Run "
-            '`pip install "fnet[checkpoint]"`, or use fnet.Checkpoints for a single process.'
+            '`pip install "fnet-jax[checkpoint]"`, or use fnet.Checkpoints for a single process.'
         ) from error
     if not alone:
         return orbax.PyTreeCheckpointer()

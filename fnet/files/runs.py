@@ -65,7 +65,7 @@ def export_run(
 
     Raises:
         ValueError, TypeError: as `train`, or data that is None.
-        ImportError: flatbuffers is not installed; `pip install "fnet[export]"` installs it.
+        ImportError: flatbuffers is not installed; `pip install "fnet-jax[export]"` installs it.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

@@ -12,12 +12,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.version import __version__
 from . import atomic
 
 FORMAT = "1"  # version of the metadata
@@ -95,7 +95,7 @@ def write_tensors(
     marks = {
         "digest": ZEROS,
         "fnet": FORMAT,
-        "version": version("fnet"),
+        "version": __version__,
         "sha256": json.dumps(sums),
     }
     header["__metadata__"] = {**marks, **metadata}

@@ -16,6 +16,7 @@ import numpy as np
 from ..core.checks import check_data, check_split
 from ..core.trees import Tree, by_path
 from ..core.values import describe
+from ..core.version import __version__
 from ..data.batches import num_samples
 from ..data.random_access import RandomAccessData, is_random_access, native
 from ..files.atomic import write
@@ -273,7 +274,8 @@ def environment() -> dict[str, str]:
     """What else decides about the bits."""
     device = jax.devices()[0]
     return {
-        **{package: metadata.version(package) for package in ("fnet", "jax", "jaxlib")},
+        "fnet": __version__,
+        **{package: metadata.version(package) for package in ("jax", "jaxlib")},
         "device": f"{device.platform} {device.device_kind}",
         "processor": processor(),
         "threads": os.environ.get("NPROC") or str(os.cpu_count()),  # of XLA on a CPU

@@ -62,7 +62,7 @@ def from_equinox(
             its call has other arguments than one input, `state`, `key` and the flag; (from
             `forward`) its state changes its form.
         ValueError: a module was taken from its pair `(module, state)`.
-        ImportError: equinox is not installed; `pip install "fnet[interop]"`.
+        ImportError: equinox is not installed; `pip install "fnet-jax[interop]"`.
 
     Example:
         >>> import functools, jax, jax.numpy as jnp, fnet

@@ -51,7 +51,7 @@ def from_flax(module: Any, *, flag: str | None = None, dtype: Any = None) -> Lay
     Raises:
         TypeError: `module` is a class or belongs to another library, or its call has other
             arguments than one input and the flag; (from `forward`) its state changes its form.
-        ImportError: flax is not installed; `pip install "fnet[interop]"`.
+        ImportError: flax is not installed; `pip install "fnet-jax[interop]"`.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet

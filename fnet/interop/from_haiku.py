@@ -45,7 +45,7 @@ def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) 
         TypeError: `transformed` is a function that is not transformed or belongs to another
             library, or it has other arguments than one input and the flag; (from `forward`) its
             state changes its form.
-        ImportError: haiku is not installed; `pip install "fnet[interop]"`.
+        ImportError: haiku is not installed; `pip install "fnet-jax[interop]"`.
 
     Example:
         >>> import jax, fnet

@@ -146,7 +146,7 @@ def load_keras(
             listed.
         CorruptFileError: the file is damaged, of another kind, or refers to other files.
         OSError: the file does not exist or cannot be read.
-        ModuleNotFoundError: h5py is not installed: `pip install fnet[keras]`.
+        ModuleNotFoundError: h5py is not installed: `pip install "fnet-jax[keras]"`.
 
     Example:
         >>> import tempfile, jax, fnet
@@ -191,7 +191,7 @@ def save_keras(
     Raises:
         ValueError: the name ends differently, Keras lacks a layer, or a tree is of another model.
         OSError: the file cannot be written.
-        ModuleNotFoundError: h5py is not installed: `pip install fnet[keras]`.
+        ModuleNotFoundError: h5py is not installed: `pip install "fnet-jax[keras]"`.
 
     Example:
         >>> import tempfile, jax, fnet

@@ -41,7 +41,7 @@ def library(name: str, package: str, caller: str) -> Any:
     except ImportError as error:
         raise ImportError(
             f"`{caller}` must have the package {package}, which cannot be imported: {error}. "
-            f'Install it: pip install "fnet[interop]".'
+            f'Install it: pip install "fnet-jax[interop]".'
         ) from error
 
 

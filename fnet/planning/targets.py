@@ -83,7 +83,7 @@ KINDS = {  # as JAX calls them
 }
 
 EXAMPLES = '"v5e", "v5e:4x4", "v6e:4x4", "v4:2x2x1", "v5p:2x2x1", "h100", "h100:8"'
-INSTALL = 'Install what compiles for it: pip install "fnet[accelerators]".'
+INSTALL = 'Install what compiles for it: pip install "fnet-jax[accelerators]".'
 FOR_LIBTPU = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -129,7 +129,7 @@ def target(name: str | None = None) -> Target:
     Raises:
         ValueError: no such devices.
         TypeError: not a name.
-        ImportError: what compiles for them is not installed; `pip install "fnet[accelerators]"`.
+        ImportError: what compiles for them is missing; `pip install "fnet-jax[accelerators]"`.
 
     Example:
         >>> target().here
