@@ -5,7 +5,7 @@ BIN := .venv/bin
 HURRY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: mnist examples distributed test soak lint bench accelerators
+.PHONY: mnist examples distributed test soak lint bench accelerators docs docs-serve
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
@@ -37,6 +37,12 @@ lint: .venv/dev.installed  ## formatting, linting, types
 bench: .venv-bench/plot,bench.installed  ## everything beside its peers, into bench/README.md
 	.venv-bench/bin/python -m bench $(ARGS)
 
+docs: .venv-docs/docs.installed  ## the site, every page executed, into docs/_build/html
+	.venv-docs/bin/python -m sphinx -b html -j 2 -W --keep-going docs docs/_build/html $(ARGS)
+
+docs-serve: docs  ## the site on http://127.0.0.1:8000
+	.venv-docs/bin/python -m http.server 8000 --bind 127.0.0.1 --directory docs/_build/html
+
 ACCELERATORS := .venv-accelerators/plot,accelerators.installed
 
 accelerators:  ## compiles for TPU and GPU, without one; ARGS=record writes what there is anew
@@ -57,9 +63,13 @@ accelerators:  ## compiles for TPU and GPU, without one; ARGS=record writes what
 	.venv-bench/bin/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
+.venv-docs/%.installed: pyproject.toml | .venv-docs/bin/python
+	.venv-docs/bin/python -m pip install --quiet --editable ".[$*]"
+	touch $@
+
 .venv-accelerators/%.installed: pyproject.toml | .venv-accelerators/bin/python
 	.venv-accelerators/bin/python -m pip install --quiet --editable ".[$*]" pytest pytest-xdist
 	touch $@
 
-$(BIN)/python .venv-bench/bin/python .venv-accelerators/bin/python:
+$(BIN)/python .venv-bench/bin/python .venv-docs/bin/python .venv-accelerators/bin/python:
 	$(PYTHON) -m venv $(@D:/bin=)

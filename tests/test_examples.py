@@ -385,7 +385,9 @@ def test_readme(tmp_path, monkeypatch):
 
 
 def test_the_program_for_users_of_keras_runs():
-    program, _ = (ROOT / "docs" / "keras.md").read_text().split("## What is the same")
+    program, _ = (
+        (ROOT / "docs" / "coming_from" / "keras.md").read_text().split("## What is the same")
+    )
     code = re.findall(r"^\| `.+` \| `(.+)` \|$", program, re.MULTILINE)
     (x, y), (x_test, y_test) = fnet.datasets.mnist_5k()
     names = {"fnet": fnet, "jax": jax, "x": x[:300], "y": y[:300], "x_test": x_test}
