@@ -15,6 +15,7 @@ version = release = fnet.__version__
 
 extensions = [
     "myst_nb",
+    "example_pages",
     "reference_pages",
     "run_times",
     "sphinx.ext.autodoc",
@@ -31,6 +32,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 120  # seconds a cell
 nb_merge_streams = True
 nb_code_prompt_show = "Show the answer"
