@@ -41,6 +41,8 @@ def test_init_takes_part_in_any_transformation():
     slope = jax.grad(lambda x: x * fnet.init(net, key, (3,))["dense"]["kernel"].sum())(1.0)
     assert slope == plain["dense"]["kernel"].sum()
     equal(jax.eval_shape(lambda: fnet.init(net, key, (3,))), jax.eval_shape(lambda: plain))
+    rate = jax.grad(lambda o: fnet.train_state(net, o, key, (3,)).optimizer.learning_rate)
+    assert rate(fnet.sgd(0.1)).learning_rate == 1
 
 
 def test_a_model_is_a_static_argument_of_any_transformation():

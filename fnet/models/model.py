@@ -37,13 +37,20 @@ def compiled_once(function: Callable[..., T], static_argnums: tuple[int, ...]) -
 
     For the 784-512-10 model on a CPU, `init` takes 0.35 s instead of 1.3 s and gives the same bits.
     """
-    inside = jax.jit(function, static_argnums=static_argnums)
-    options = {"xla_backend_optimization_level": 0}  # JAX accepts them only in an outermost jit
-    outside = jax.jit(function, static_argnums=static_argnums, compiler_options=options)
+    nested = jax.jit(function, static_argnums=static_argnums)
+    outermost = jax.jit(
+        function,
+        static_argnums=static_argnums,
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
 
     def call(*arguments: Any) -> T:
-        traced = isinstance(jax.device_put(0), jax.core.Tracer)  # within a jit, all arrays are
-        return (inside if traced else outside)(*arguments)
+        try:
+            return outermost(*arguments)
+        except ValueError as error:  # within another jit or a derivative
+            if "compiler_options" not in str(error):
+                raise
+        return nested(*arguments)
 
     return call
 
