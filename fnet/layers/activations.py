@@ -13,7 +13,9 @@ from ..core.errors import LayerValueError
 
 
 def relu(x: jax.Array) -> jax.Array:
-    """Rectified linear unit, max(x, 0), with derivative 0 at 0.
+    r"""Rectified linear unit, with derivative 0 at 0.
+
+    .. math:: y = \max(x, 0)
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -26,7 +28,9 @@ def relu(x: jax.Array) -> jax.Array:
 
 
 def relu6(x: jax.Array) -> jax.Array:
-    """Rectified linear unit capped at six, min(max(x, 0), 6).
+    r"""Rectified linear unit, capped at six.
+
+    .. math:: y = \min(\max(x, 0), 6)
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -39,7 +43,11 @@ def relu6(x: jax.Array) -> jax.Array:
 
 
 def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
-    """Leaky rectified linear unit, x for x >= 0 and negative_slope x for x < 0.
+    r"""Leaky rectified linear unit, with a small slope below 0.
+
+    .. math:: y = \max(x, 0) + \alpha \min(x, 0)
+
+    with `negative_slope` :math:`\alpha`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -52,7 +60,9 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
 
 
 def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """Exponential linear unit, x for x > 0 and alpha (exp(x) - 1) otherwise.
+    r"""Exponential linear unit.
+
+    .. math:: y = \max(x, 0) + \alpha (e^{\min(x, 0)} - 1)
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -65,7 +75,9 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
 
 def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """Continuously differentiable ELU, x for x > 0, alpha (exp(x / alpha) - 1) otherwise.
+    r"""Continuously differentiable exponential linear unit.
+
+    .. math:: y = \max(x, 0) + \alpha (e^{\min(x, 0) / \alpha} - 1)
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -78,7 +90,11 @@ def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
 
 def selu(x: jax.Array) -> jax.Array:
-    """Scaled ELU, lambda elu(x, alpha) with lambda = 1.0507 and alpha = 1.6733.
+    r"""Scaled exponential linear unit.
+
+    .. math:: y = \lambda (\max(x, 0) + \alpha (e^{\min(x, 0)} - 1))
+
+    with :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -91,7 +107,11 @@ def selu(x: jax.Array) -> jax.Array:
 
 
 def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
-    """Gaussian error linear unit, x Phi(x), exact or with the tanh approximation.
+    r"""Gaussian error linear unit, exact or with the tanh approximation.
+
+    .. math:: y = x \Phi(x) \approx \frac{x}{2} (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 x^3)))
+
+    where :math:`\Phi` is the distribution function of the standard normal distribution.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -104,7 +124,9 @@ def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
 
 
 def silu(x: jax.Array) -> jax.Array:
-    """Sigmoid linear unit, also called swish, x sigmoid(x).
+    r"""Sigmoid linear unit, also called swish.
+
+    .. math:: y = x \sigma(x) = \frac{x}{1 + e^{-x}}
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -117,7 +139,9 @@ def silu(x: jax.Array) -> jax.Array:
 
 
 def mish(x: jax.Array) -> jax.Array:
-    """Mish, x tanh(softplus(x)).
+    r"""Mish, a smooth rectifier that is not monotonic.
+
+    .. math:: y = x \tanh(\log(1 + e^x))
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -130,7 +154,9 @@ def mish(x: jax.Array) -> jax.Array:
 
 
 def softplus(x: jax.Array) -> jax.Array:
-    """Smooth rectifier, log(1 + exp(x)).
+    r"""Smooth rectifier.
+
+    .. math:: y = \log(1 + e^x)
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -143,7 +169,9 @@ def softplus(x: jax.Array) -> jax.Array:
 
 
 def squareplus(x: jax.Array, b: float = 4.0) -> jax.Array:
-    """Algebraic smooth rectifier, (x + sqrt(x^2 + b)) / 2.
+    r"""Smooth rectifier without exponentials.
+
+    .. math:: y = \frac{x + \sqrt{x^2 + b}}{2}
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -156,7 +184,9 @@ def squareplus(x: jax.Array, b: float = 4.0) -> jax.Array:
 
 
 def soft_sign(x: jax.Array) -> jax.Array:
-    """Soft sign, x / (1 + |x|).
+    r"""Soft sign.
+
+    .. math:: y = \frac{x}{1 + |x|}
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -169,7 +199,9 @@ def soft_sign(x: jax.Array) -> jax.Array:
 
 
 def tanh(x: jax.Array) -> jax.Array:
-    """Hyperbolic tangent, (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
+    r"""Hyperbolic tangent.
+
+    .. math:: y = \frac{e^x - e^{-x}}{e^x + e^{-x}}
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -182,7 +214,9 @@ def tanh(x: jax.Array) -> jax.Array:
 
 
 def hard_tanh(x: jax.Array) -> jax.Array:
-    """Piecewise linear approximation of tanh, min(max(x, -1), 1).
+    r"""Piecewise linear approximation of tanh.
+
+    .. math:: y = \min(\max(x, -1), 1)
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -195,7 +229,9 @@ def hard_tanh(x: jax.Array) -> jax.Array:
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
-    """Logistic sigmoid, 1 / (1 + exp(-x)).
+    r"""Logistic sigmoid.
+
+    .. math:: y = \frac{1}{1 + e^{-x}}
 
     Training and evaluation with `binary_crossentropy` use the logits, so the loss never saturates.
 
@@ -210,7 +246,9 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
-    """Piecewise linear approximation of the sigmoid, relu6(x + 3) / 6.
+    r"""Piecewise linear approximation of the sigmoid.
+
+    .. math:: y = \min(\max(x + 3, 0), 6) / 6
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -223,7 +261,9 @@ def hard_sigmoid(x: jax.Array) -> jax.Array:
 
 
 def log_sigmoid(x: jax.Array) -> jax.Array:
-    """Logarithm of the sigmoid, -softplus(-x), accurate even where the sigmoid underflows.
+    r"""Logarithm of the sigmoid, accurate even where the sigmoid underflows.
+
+    .. math:: y = -\log(1 + e^{-x})
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -236,7 +276,9 @@ def log_sigmoid(x: jax.Array) -> jax.Array:
 
 
 def hard_silu(x: jax.Array) -> jax.Array:
-    """Sigmoid linear unit with the hard sigmoid, x hard_sigmoid(x).
+    r"""Sigmoid linear unit with the hard sigmoid.
+
+    .. math:: y = x \min(\max(x + 3, 0), 6) / 6
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -249,7 +291,11 @@ def hard_silu(x: jax.Array) -> jax.Array:
 
 
 def glu(x: jax.Array) -> jax.Array:
-    """Gated linear unit, a sigmoid(b), where a and b are the halves of the last axis.
+    r"""Gated linear unit, of the two halves of the last axis.
+
+    .. math:: y = a \sigma(b)
+
+    where :math:`a` is the first half, :math:`b` the second and :math:`\sigma` the sigmoid.
 
     Example:
         >>> import jax.numpy as jnp, fnet
@@ -268,7 +314,9 @@ def glu(x: jax.Array) -> jax.Array:
 
 
 def softmax(x: jax.Array) -> jax.Array:
-    """Softmax over the last axis, exp(x_i) / sum_j exp(x_j).
+    r"""Softmax over the last axis.
+
+    .. math:: y_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
 
     Training and evaluation with a crossentropy use the logits, so the loss never saturates.
 
@@ -284,7 +332,9 @@ def softmax(x: jax.Array) -> jax.Array:
 
 
 def log_softmax(x: jax.Array) -> jax.Array:
-    """Logarithm of the softmax over the last axis, x_i - log sum_j exp(x_j).
+    r"""Logarithm of the softmax over the last axis.
+
+    .. math:: y_i = x_i - \log \sum_j e^{x_j}
 
     Example:
         >>> import jax.numpy as jnp, fnet

@@ -19,21 +19,25 @@ from .positions import check_sequences, rotated
 
 @dataclass(frozen=True, repr=False)
 class attention(Layer):
-    """Multi-head attention; each head computes softmax(q k^T / sqrt(key_dim)) v.
+    r"""Multi-head attention: each head averages the values, by how well query and key agree.
 
-    Three dense layers project `x` to q, k and v, split into `num_heads` heads of `key_dim` features
-    each. A fourth dense layer projects the concatenated heads back, so `(batch, time, features)`
-    keeps its shape. The parameters of these layers are stored under `query`, `key`, `value` and
-    `output`. The first kernel has shape `(features, num_heads key_dim)`, those of key and value
-    `(features, key_value_heads key_dim)`, the last `(num_heads key_dim, features)`. The softmax is
-    computed in float32 or wider; the dtype of `x` is preserved.
+    .. math:: \mathrm{softmax}(q k^\top / \sqrt{d}) v
 
-    The input is an array `(batch, time, features)` or a dict `{"x": ..., "memory": ..., "mask":
-    ...}`, of which `x` is required; `in_shape` is then the dict of their shapes without the batch
-    axis. With `memory`, a sequence `(batch, memory time, any features)`, k and v are projected from
-    it instead of `x` (cross-attention). Where `mask` is True, or a number other than 0, a step of
-    the memory (or of `x`) is attended to: `(batch, memory time)` hides padding, `(batch, time,
-    memory time)` hides steps from each step. A step that may attend to none gets weights of 0.
+    Three dense layers project `x` to :math:`q`, :math:`k` and :math:`v`, split into `num_heads`
+    heads of `key_dim` :math:`d` features each. A fourth dense layer projects the concatenated heads
+    back, so `(batch, time, features)` keeps its shape. The parameters of these layers are stored
+    under `query`, `key`, `value` and `output`. The first kernel has shape
+    `(features, num_heads key_dim)`, those of key and value `(features, key_value_heads key_dim)`,
+    the last `(num_heads key_dim, features)`. The softmax is computed in float32 or wider; the dtype
+    of `x` is preserved.
+
+    The input is an array `(batch, time, features)` or a dict
+    `{"x": ..., "memory": ..., "mask": ...}`, of which `x` is required; `in_shape` is then the dict
+    of their shapes without the batch axis. With `memory`, a sequence
+    `(batch, memory time, any features)`, :math:`k` and :math:`v` are projected from it instead of
+    `x` (cross-attention). Where `mask` is True, or a number other than 0, a step of the memory (or
+    of `x`) is attended to: `(batch, memory time)` hides padding, `(batch, time, memory time)` hides
+    steps from each step. A step that may attend to none gets weights of 0.
 
     Args:
         num_heads: the number of heads.
@@ -42,7 +46,7 @@ class attention(Layer):
             neighbouring heads of q; `num_heads` by default.
         causal: whether each time step attends only to itself and earlier steps.
         rotary: whether q and k carry their positions: features 2i and 2i + 1 of each head are
-            rotated by the angle t / 10000^(2 i / key_dim) at step t.
+            rotated by the angle :math:`t / 10000^{2i / d}` at step :math:`t`.
         dropout: the fraction of attention weights that is dropped in training, in [0, 1).
         use_bias: whether the dense layers add a bias.
         kernel_init, bias_init: the initializers of the dense layers.

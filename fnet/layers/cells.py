@@ -76,15 +76,18 @@ class Units(RecurrentLayer):
 
 
 class simple_rnn(Units):
-    """A simple recurrent layer, h_t = tanh(x_t kernel + h_(t-1) recurrent_kernel + bias).
+    r"""A simple recurrent layer, which feeds its output back.
 
-    Maps sequences `(batch, time, features)` to the last h, `(batch, units)`. The kernel has shape
-    `(features, units)`, the recurrent kernel `(units, units)`, the bias `(units,)`; h starts at 0.
-    For sequences of different lengths pass `{"x": x, "mask": mask}`, see `recurrent`.
+    .. math:: h_t = \tanh(x_t W + h_{t-1} U + b)
+
+    Maps sequences `(batch, time, features)` to the last :math:`h`, `(batch, units)`. The kernel
+    :math:`W` has shape `(features, units)`, the recurrent kernel :math:`U` `(units, units)`, the
+    bias :math:`b` `(units,)`; :math:`h` starts at 0. For sequences of different lengths pass
+    `{"x": x, "mask": mask}`, see `recurrent`.
 
     Args:
         units: the number of outputs, at least 1.
-        return_sequences: whether to return h at all time steps, `(batch, time, units)`.
+        return_sequences: whether to return :math:`h` at all time steps, `(batch, time, units)`.
         use_bias: whether to add the bias.
         kernel_init, recurrent_init, bias_init: initializers, `initializer(key, shape) -> array`.
         unroll: the number of time steps per iteration of the loop; larger values take longer to
@@ -112,23 +115,26 @@ class simple_rnn(Units):
 
 
 class lstm(Units):
-    """Long short-term memory, which keeps what it has seen in a memory c.
+    r"""Long short-term memory, which keeps what it has seen in a memory :math:`c`.
 
-        i, f, g, o = x_t kernel + h_(t-1) recurrent_kernel + bias
-        c_t = sigmoid(f) c_(t-1) + sigmoid(i) tanh(g)
-        h_t = sigmoid(o) tanh(c_t)
+    .. math::
 
-    Maps sequences `(batch, time, features)` to the last h, `(batch, units)`. The kernel has shape
-    `(features, 4 units)`, the recurrent kernel `(units, 4 units)`, the bias `(4 units,)`, in the
-    order of the formula; h and c start at 0. The bias of f starts at 1.
-    For sequences of different lengths pass `{"x": x, "mask": mask}`, see `recurrent`.
+        i, f, g, o &= x_t W + h_{t-1} U + b \\
+        c_t &= \sigma(f) c_{t-1} + \sigma(i) \tanh(g) \\
+        h_t &= \sigma(o) \tanh(c_t)
+
+    Maps sequences `(batch, time, features)` to the last :math:`h`, `(batch, units)`. The kernel
+    :math:`W` has shape `(features, 4 units)`, the recurrent kernel :math:`U` `(units, 4 units)`,
+    the bias :math:`b` `(4 units,)`, in the order of the formula; :math:`h` and :math:`c` start at
+    0. The bias of :math:`f` starts at 1. For sequences of different lengths pass
+    `{"x": x, "mask": mask}`, see `recurrent`.
 
     Args:
         units: the number of outputs, at least 1.
-        return_sequences: whether to return h at all time steps, `(batch, time, units)`.
+        return_sequences: whether to return :math:`h` at all time steps, `(batch, time, units)`.
         use_bias: whether to add the bias.
         kernel_init, recurrent_init: initializers, `initializer(key, shape) -> array`.
-        bias_init: the initializer of the bias, without that of f.
+        bias_init: the initializer of the bias, without that of :math:`f`.
         unroll: the number of time steps per iteration of the loop; larger values take longer to
             compile and may run faster.
 
@@ -166,22 +172,24 @@ class lstm(Units):
 
 
 class gru(Units):
-    """A gated recurrent unit, which mixes its last output h with a new one.
+    r"""A gated recurrent unit, which mixes its last output with a new one.
 
-        z_x, r_x, n_x = x_t kernel + bias[0]
-        z_h, r_h, n_h = h_(t-1) recurrent_kernel + bias[1]
-        z, r = sigmoid(z_x + z_h), sigmoid(r_x + r_h)
-        h_t = z h_(t-1) + (1 - z) tanh(n_x + r n_h)
+    .. math::
 
-    Maps sequences `(batch, time, features)` to the last h, `(batch, units)`. The kernel has shape
-    `(features, 3 units)`, the recurrent kernel `(units, 3 units)`, the bias `(2, 3 units)`; h
-    starts at 0. It is the variant of Keras (`reset_after=True`), PyTorch and cuDNN, which resets
-    after the product with the recurrent kernel.
-    For sequences of different lengths pass `{"x": x, "mask": mask}`, see `recurrent`.
+        z_x, r_x, n_x &= x_t W + b_0 \\
+        z_h, r_h, n_h &= h_{t-1} U + b_1 \\
+        z, r &= \sigma(z_x + z_h), \sigma(r_x + r_h) \\
+        h_t &= z h_{t-1} + (1 - z) \tanh(n_x + r n_h)
+
+    Maps sequences `(batch, time, features)` to the last :math:`h`, `(batch, units)`. The kernel
+    :math:`W` has shape `(features, 3 units)`, the recurrent kernel :math:`U` `(units, 3 units)`,
+    the bias :math:`b` `(2, 3 units)`; :math:`h` starts at 0. It is the variant of Keras
+    (`reset_after=True`), PyTorch and cuDNN, which resets after the product with the recurrent
+    kernel. For sequences of different lengths pass `{"x": x, "mask": mask}`, see `recurrent`.
 
     Args:
         units: the number of outputs, at least 1.
-        return_sequences: whether to return h at all time steps, `(batch, time, units)`.
+        return_sequences: whether to return :math:`h` at all time steps, `(batch, time, units)`.
         use_bias: whether to add the bias.
         kernel_init, recurrent_init, bias_init: initializers, `initializer(key, shape) -> array`.
         unroll: the number of time steps per iteration of the loop; larger values take longer to

@@ -121,7 +121,9 @@ def chain(calls: Calls, x: Any) -> Any:
 
 
 class sequential(Combinator):
-    """Apply layers in sequence, y = f_n(... f_2(f_1(x))).
+    r"""Apply layers in sequence.
+
+    .. math:: y = f_n(\ldots f_2(f_1(x)))
 
     Args:
         layers: layers, or plain functions `x -> y` on batches.
@@ -148,7 +150,9 @@ class sequential(Combinator):
 
 
 class residual(Combinator):
-    """Apply layers in sequence and add the input, y = x + f(x), to each array of a tree.
+    """Apply layers in sequence and add the input, to each array of a tree.
+
+    .. math:: y = x + f(x)
 
     Args:
         layers: as for `sequential`; together they must keep the shape.
@@ -193,7 +197,9 @@ def concatenate(outputs: Sequence[jax.Array]) -> jax.Array:
 
 @dataclass(frozen=True, repr=False, init=False)
 class parallel(Combinator):
-    """Apply layers to the same input and merge their outputs, y = merge([f_1(x), ..., f_n(x)]).
+    r"""Apply layers to the same input and merge their outputs.
+
+    .. math:: y = \mathrm{merge}([f_1(x), \ldots, f_n(x)])
 
     Args:
         layers: as for `sequential`.

@@ -99,13 +99,16 @@ def check_channels(x: jax.Array, channels: int) -> None:
 
 @dataclass(frozen=True, repr=False)
 class conv(Layer):
-    """Convolution, y[i] = sum over k of x[strides i + dilation k] kernel[k] + bias.
+    r"""Convolution, over one, two or three spatial axes.
 
-    The shape of a sample determines the number of spatial axes: sequences are `(length, channels)`,
-    images `(height, width, channels)` and volumes `(depth, height, width, channels)`. The indices
-    i and k run over the spatial axes; each product contracts the channels, so the output has
-    `filters` channels. The kernel has shape `(*kernel_size, channels / groups, filters)` and is not
-    flipped; the bias has shape `(filters,)`. Integer inputs are cast to the kernel's dtype.
+    .. math:: y_i = \sum_k x_{s i + d k} W_k + b
+
+    with `strides` :math:`s` and `dilation` :math:`d`. The shape of a sample determines the number
+    of spatial axes: sequences are `(length, channels)`, images `(height, width, channels)` and
+    volumes `(depth, height, width, channels)`. The indices :math:`i` and :math:`k` run over the
+    spatial axes; each product contracts the channels, so the output has `filters` channels. The
+    kernel :math:`W` has shape `(*kernel_size, channels / groups, filters)` and is not flipped; the
+    bias :math:`b` has shape `(filters,)`. Integer inputs are cast to the kernel's dtype.
 
     Args:
         filters: the number of output channels.
@@ -113,10 +116,11 @@ class conv(Layer):
             sequences, `(3, 3)` for images.
         strides: the step between outputs, one integer for all spatial axes or one per axis.
         padding: 'valid' uses only windows inside the input, which gives
-            (n - reach) // strides + 1 outputs; 'same' pads both sides with zeros (an odd one goes
-            to the end), which gives ceil(n / strides) outputs; 'causal', for sequences only, pads
+            `(n - reach) // strides + 1` outputs; 'same' pads both sides with zeros (an odd one goes
+            to the end), which gives `ceil(n / strides)` outputs; 'causal', for sequences only, pads
             before the start, so that no output depends on later inputs.
-        dilation: the spacing of the kernel entries, likewise; reach = dilation (k - 1) + 1.
+        dilation: the spacing of the kernel entries, likewise; a kernel of size k reaches over
+            `reach = dilation * (k - 1) + 1` entries.
         groups: the number of groups of channels and filters that are convolved independently; as
             many groups as channels make a depthwise convolution.
         use_bias: whether to add the bias.

@@ -58,11 +58,13 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True, repr=False)
 class dense(Layer):
-    """A dense layer, y = x kernel + bias, on the last axis of `x`.
+    """A dense layer, on the last axis of `x`.
+
+    .. math:: y = x W + b
 
     Maps `(batch, ..., features)` to `(batch, ..., units)`, for vectors, sequences, images and
-    video. The kernel has shape `(features, units)`, the bias `(units,)`. Integer inputs are cast to
-    the kernel's dtype.
+    video. The kernel :math:`W` has shape `(features, units)`, the bias :math:`b` shape `(units,)`.
+    Integer inputs are cast to the kernel's dtype.
 
     Args:
         units: the number of outputs, at least 1.

@@ -16,11 +16,14 @@ from .windows import Size, Window, check_padding, set_size, set_steps, slide
 
 @dataclass(frozen=True, repr=False)
 class depthwise_conv(Layer):
-    """Depthwise convolution, a `conv` of each channel by itself with kernels of its own.
+    r"""Depthwise convolution, a `conv` of each channel by itself with kernels of its own.
 
-    y[i, c, m] = sum over k of x[strides i + dilation k, c] kernel[k, c, m] + bias[c, m]. The
-    outputs m of each channel c lie side by side in one axis. Samples are as in `conv`. The kernel
-    has shape `(*kernel_size, channels, depth_multiplier)`, the bias `(channels depth_multiplier,)`.
+    .. math:: y_{i, c, m} = \sum_k x_{s i + d k, c} W_{k, c, m} + b_{c, m}
+
+    with `strides` :math:`s` and `dilation` :math:`d`. The outputs :math:`m` of each channel
+    :math:`c` lie side by side in one axis. Samples are as in `conv`. The kernel :math:`W` has shape
+    `(*kernel_size, channels, depth_multiplier)`, the bias :math:`b`
+    `(channels depth_multiplier,)`.
 
     Args:
         kernel_size: the size of the kernel, a tuple with one integer per spatial axis.
@@ -87,12 +90,14 @@ class depthwise_conv(Layer):
 
 @dataclass(frozen=True, repr=False)
 class separable_conv(Layer):
-    """Separable convolution: a depthwise convolution, then a dense layer over the channels.
+    r"""Separable convolution: a depthwise convolution, then a dense layer over the channels.
 
-    y = depthwise(x) pointwise_kernel + bias. It approximates a `conv` with far fewer
-    multiplications. The parameters are those of Keras: `depthwise_kernel` of shape
-    `(*kernel_size, channels, depth_multiplier)`, `pointwise_kernel` of shape
-    `(1, ..., 1, channels depth_multiplier, filters)` and `bias` of shape `(filters,)`.
+    .. math:: y = \mathrm{depthwise}(x) P + b
+
+    It approximates a `conv` with far fewer multiplications. The parameters are those of Keras:
+    `depthwise_kernel` of shape `(*kernel_size, channels, depth_multiplier)`, `pointwise_kernel`
+    :math:`P` of shape `(1, ..., 1, channels depth_multiplier, filters)` and `bias` :math:`b` of
+    shape `(filters,)`.
 
     Args:
         filters: the number of output channels.

@@ -17,7 +17,7 @@ from .initializers import Initializer, symmetric_uniform
 
 @dataclass(frozen=True, repr=False)
 class embedding(Layer):
-    """Map each id to a vector, y = embeddings[x].
+    """Map each id to a vector, `y = embeddings[x]`.
 
     Maps ids `(batch, ...)` in [0, input_dim) to `(batch, ..., output_dim)`, in the dtype of the
     embeddings, which have shape `(input_dim, output_dim)`. Ids are integers; as in Keras, floats

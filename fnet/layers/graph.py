@@ -40,7 +40,7 @@ WRONG_FORM = AttributeError, LookupError, TypeError, ValueError  # what taking a
 
 @dataclass(frozen=True, repr=False, init=False)
 class graph(Combinator):
-    """Any wiring of layers, y = function(layers, x).
+    """Any wiring of layers, `y = function(layers, x)`.
 
     `function` calls the layers by their names and may do with arrays what JAX can: two inputs, two
     outputs, skip connections, shared weights. A layer that is called twice has one set of weights;

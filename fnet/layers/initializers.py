@@ -31,7 +31,11 @@ def constant(key: jax.Array, shape: Shape, value: float = 0.0) -> jax.Array:
 
 
 def identity(key: jax.Array, shape: Shape, gain: float = 1.0) -> jax.Array:
-    """`gain` on the diagonal of a matrix and 0 elsewhere. Le, Jaitly and Hinton 2015, section 2."""
+    """`gain` on the diagonal of a matrix, and 0 elsewhere.
+
+    Source: Le, Jaitly and Hinton 2015, A Simple Way to Initialize Recurrent Networks of Rectified
+    Linear Units, section 2.
+    """
     if len(shape) != 2:
         raise ValueError(
             f"`shape` of identity must be that of a matrix, got {shape}. Use it for kernels of "
@@ -47,11 +51,13 @@ def variance_scaling(
     mode: str = "fan_in",
     distribution: str = "truncated_normal",
 ) -> jax.Array:
-    """Random numbers of variance scale / n; `he_normal` and its like are special cases.
+    """Random numbers of variance :math:`c / n`; `he_normal` and its like are special cases.
 
-    `mode` says what n is: 'fan_in', 'fan_out', or 'fan_avg', their mean. `distribution` is
-    'truncated_normal', 'normal' or 'uniform'. Bind them with `functools.partial`:
-    `partial(variance_scaling, scale=2.0, mode="fan_out")`. He et al. 2015, eq. 10 and 14.
+    `scale` is :math:`c`, and `mode` says what :math:`n` is: 'fan_in', 'fan_out', or 'fan_avg',
+    their mean. `distribution` is 'truncated_normal', 'normal' or 'uniform'. Bind them with
+    `functools.partial`: `partial(variance_scaling, scale=2.0, mode="fan_out")`.
+
+    Source: He et al. 2015, Delving Deep into Rectifiers, equations 10 and 14.
     """
     for name, value, known in (
         ("mode", mode, ("fan_in", "fan_out", "fan_avg")),
@@ -66,37 +72,65 @@ def variance_scaling(
 
 
 def glorot_uniform(key: jax.Array, shape: Shape) -> jax.Array:
-    """Uniform on [-a, a] with a = sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 16."""
+    """Uniform on :math:`[-a, a]`, where :math:`a^2 = 6 / (n_i + n_o)`.
+
+    :math:`n_i` is `fan_in` and :math:`n_o` is `fan_out`.
+
+    Source: Glorot and Bengio 2010, Understanding the Difficulty of Training Deep Networks,
+    equation 16.
+    """
     return initializers.glorot_uniform()(key, shape)
 
 
 def glorot_normal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Truncated normal with variance 2 / (fan_in + fan_out). Glorot and Bengio 2010, eq. 12."""
+    """Truncated normal with variance :math:`2 / (n_i + n_o)`.
+
+    :math:`n_i` is `fan_in` and :math:`n_o` is `fan_out`.
+
+    Source: Glorot and Bengio 2010, Understanding the Difficulty of Training Deep Networks,
+    equation 12.
+    """
     return initializers.glorot_normal()(key, shape)
 
 
 def he_uniform(key: jax.Array, shape: Shape) -> jax.Array:
-    """Uniform on [-a, a] with a = sqrt(6 / fan_in). He et al. 2015, eq. 10."""
+    """Uniform on :math:`[-a, a]`, where :math:`a^2 = 6 / n` with `fan_in` :math:`n`.
+
+    Source: He et al. 2015, Delving Deep into Rectifiers, equation 10.
+    """
     return initializers.he_uniform()(key, shape)
 
 
 def he_normal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Truncated normal with variance 2 / fan_in. He et al. 2015, eq. 10."""
+    """Truncated normal with variance :math:`2 / n`, with `fan_in` :math:`n`.
+
+    Source: He et al. 2015, Delving Deep into Rectifiers, equation 10.
+    """
     return initializers.he_normal()(key, shape)
 
 
 def lecun_uniform(key: jax.Array, shape: Shape) -> jax.Array:
-    """Uniform on [-a, a] with a = sqrt(3 / fan_in). LeCun et al. 1998, Efficient BackProp."""
+    """Uniform on :math:`[-a, a]`, where :math:`a^2 = 3 / n` with `fan_in` :math:`n`.
+
+    Source: LeCun et al. 1998, Efficient BackProp, section 4.6.
+    """
     return initializers.lecun_uniform()(key, shape)
 
 
 def lecun_normal(key: jax.Array, shape: Shape) -> jax.Array:
-    """Truncated normal with variance 1 / fan_in. LeCun et al. 1998, Efficient BackProp."""
+    """Truncated normal with variance :math:`1 / n`, with `fan_in` :math:`n`.
+
+    Source: LeCun et al. 1998, Efficient BackProp, section 4.6.
+    """
     return initializers.lecun_normal()(key, shape)
 
 
 def orthogonal(key: jax.Array, shape: Shape, gain: float = 1.0) -> jax.Array:
-    """Orthonormal rows or columns, times `gain`. Saxe, McClelland and Ganguli 2014, section 3."""
+    """Orthonormal rows or columns, times `gain`.
+
+    Source: Saxe, McClelland and Ganguli 2014, Exact Solutions to the Nonlinear Dynamics of Learning
+    in Deep Linear Neural Networks, section 3.
+    """
     return initializers.orthogonal(gain)(key, shape)
 
 

@@ -53,12 +53,19 @@ def moments(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array]:
 
 @dataclass(frozen=True, repr=False)
 class batch_norm(Layer):
-    """Batch normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+    r"""Batch normalization, by the mean and the variance of the batch.
 
-    In training, the mean and the variance are those of the batch, over all axes but the last. They
-    also update the running statistics, running = momentum running + (1 - momentum) batch, with the
-    biased variance, as in Keras. Inference uses the running statistics. They are the model's state:
-    create it with `fnet.init_state` and pass it to `fnet.apply` as `state`.
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    with the scale :math:`\gamma` and the bias :math:`\beta`. In training, the mean :math:`\mu` and
+    the variance :math:`\sigma^2` are those of the batch, over all axes but the last. They also
+    update the running statistics,
+
+    .. math:: r \leftarrow m r + (1 - m) s
+
+    for each running statistic :math:`r`, that of the batch :math:`s` and `momentum` :math:`m`, with
+    the biased variance, as in Keras. Inference uses the running statistics. They are the model's
+    state: create it with `fnet.init_state` and pass it to `fnet.apply` as `state`.
 
     Args:
         momentum: the decay of the running statistics, in [0, 1); larger values change slower.
@@ -126,9 +133,12 @@ class batch_norm(Layer):
 
 @dataclass(frozen=True, repr=False)
 class layer_norm(Layer):
-    """Layer normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+    r"""Layer normalization, by the mean and the variance of each vector.
 
-    The mean and the variance are taken over the last axis, so training and inference agree.
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    with the scale :math:`\gamma` and the bias :math:`\beta`. The mean :math:`\mu` and the variance
+    :math:`\sigma^2` are taken over the last axis, so training and inference agree.
 
     Args:
         epsilon: a number added to the variance for stability, at least 0.
@@ -166,12 +176,15 @@ class layer_norm(Layer):
 
 @dataclass(frozen=True, repr=False)
 class group_norm(Layer):
-    """Group normalization, y = scale (x - mean) / sqrt(variance + epsilon) + bias.
+    r"""Group normalization, by the mean and the variance of groups of channels.
 
-    The channels of an input `(batch, ..., channels)` are split into groups. The mean and the
-    variance are taken within each sample, over the channels of a group and all spatial axes, so
-    training and inference agree. Scale and bias have shape `(channels,)`. One group normalizes a
-    whole sample; as many groups as channels give instance normalization.
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    with the scale :math:`\gamma` and the bias :math:`\beta`, both of shape `(channels,)`. The
+    channels of an input `(batch, ..., channels)` are split into groups. The mean :math:`\mu` and
+    the variance :math:`\sigma^2` are taken within each sample, over the channels of a group and all
+    spatial axes, so training and inference agree. One group normalizes a whole sample; as many
+    groups as channels give instance normalization.
 
     Args:
         groups: the number of groups.
@@ -223,7 +236,11 @@ class group_norm(Layer):
 
 @dataclass(frozen=True, repr=False)
 class rms_norm(Layer):
-    """Root mean square normalization, y = scale x / sqrt(mean(x^2) + epsilon), on the last axis.
+    r"""Root mean square normalization, on the last axis.
+
+    .. math:: y_i = \frac{\gamma_i x_i}{\sqrt{\frac{1}{d} \sum_j x_j^2 + \epsilon}}
+
+    with the scale :math:`\gamma` and :math:`d` features.
 
     Args:
         epsilon: a number added to the mean square for stability, at least 0.

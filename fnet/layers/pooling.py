@@ -39,11 +39,13 @@ class Pooling(Layer):
 
 
 class max_pool(Pooling):
-    """Maximum of each window, y[i, c] = max over k of x[strides i + k, c].
+    r"""Maximum of each window.
 
-    Samples are sequences `(length, channels)`, images `(height, width, channels)` or volumes
-    `(depth, height, width, channels)`. Pooling shortens the spatial axes and preserves the channels
-    and the dtype.
+    .. math:: y_{i, c} = \max_k x_{s i + k, c}
+
+    with `strides` :math:`s`. Samples are sequences `(length, channels)`, images
+    `(height, width, channels)` or volumes `(depth, height, width, channels)`. Pooling shortens the
+    spatial axes and preserves the channels and the dtype.
 
     Args:
         pool_size: the size of the window, a tuple with one integer per spatial axis: `(2,)` for
@@ -75,10 +77,12 @@ class max_pool(Pooling):
 
 
 class avg_pool(Pooling):
-    """Mean of each window, y[i, c] = mean over k of x[strides i + k, c].
+    r"""Mean of each window.
 
-    Shapes are as in `max_pool`. Integer inputs give floats; the mean is computed in float32 or
-    wider.
+    .. math:: y_{i, c} = \frac{1}{n} \sum_k x_{s i + k, c}
+
+    with `strides` :math:`s` and :math:`n` entries in the window. Shapes are as in `max_pool`.
+    Integer inputs give floats; the mean is computed in float32 or wider.
 
     Args:
         pool_size: the size of the window, a tuple with one integer per spatial axis: `(2,)` for

@@ -39,10 +39,16 @@ def rotated(x: jax.Array) -> jax.Array:
 
 
 def sinusoidal_positions(x: jax.Array) -> jax.Array:
-    """Add waves of the position, y[t, 2i] = x[t, 2i] + sin(t / w), y[t, 2i+1] = ... + cos(t / w).
+    r"""Add waves of the position, a sine and a cosine for each wavelength.
 
-    The wavelengths w = 10000^(2 i / features) grow with the feature. Sequences `(batch, time,
-    features)` keep their shape and may have any length; integers become floats.
+    .. math::
+
+        y_{t, 2i} &= x_{t, 2i} + \sin(t / w_i) \\
+        y_{t, 2i+1} &= x_{t, 2i+1} + \cos(t / w_i)
+
+    The wavelengths :math:`w_i = 10000^{2i / d}` grow with the feature, of which there are
+    :math:`d`. Sequences `(batch, time, features)` keep their shape and may have any length;
+    integers become floats.
 
     Raises:
         ValueError: samples do not have shape `(time, features)`.
@@ -64,10 +70,12 @@ def sinusoidal_positions(x: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True, repr=False)
 class learned_positions(Layer):
-    """Add a learned vector for each position, y[t] = x[t] + embeddings[t].
+    """Add a learned vector for each position.
 
-    Sequences `(batch, time, features)` keep their shape; the embeddings have shape `(time,
-    features)`. Sequences may be shorter than those that the parameters were made for.
+    .. math:: y_t = x_t + e_t
+
+    Sequences `(batch, time, features)` keep their shape; the embeddings :math:`e` have shape
+    `(time, features)`. Sequences may be shorter than those that the parameters were made for.
 
     Args:
         embeddings_init: an initializer, `initializer(key, shape) -> array`; uniform on

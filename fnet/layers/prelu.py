@@ -18,7 +18,9 @@ from .initializers import Initializer, zeros
 
 @dataclass(frozen=True, repr=False)
 class prelu(Layer):
-    """The parametric rectifier, y = x for x > 0 and alpha x otherwise, with a learned alpha.
+    r"""The parametric rectifier, with a learned slope below 0.
+
+    .. math:: y = \max(x, 0) + \alpha \min(x, 0)
 
     As in Keras, there is an alpha for each entry of a sample unless axes share it. Shape and a
     floating dtype are preserved; integers become floats.

@@ -175,12 +175,14 @@ def split_batch(x: Any, check_samples: Callable[[Shape], None]) -> tuple[Any, An
 
 @dataclass(frozen=True, repr=False)
 class recurrent(RecurrentLayer):
-    """Carry a cell over time, carry_t, y_t = step(carry_(t-1), x_t), in one compiled loop.
+    r"""Carry a cell over time, in one compiled loop.
 
-    Maps sequences `(batch, time, ...)` to the output of the last time step, `(batch, ...)`. For
-    sequences of different lengths pass a dict `{"x": x, "mask": mask}` with a mask of shape
-    `(batch, time)`, as to every recurrent layer: where it is 0 or False, a step keeps the carry
-    and repeats the last output, which is 0 before the first. Its `in_shape` is
+    .. math:: c_t, y_t = \mathrm{step}(c_{t-1}, x_t)
+
+    with the carry :math:`c`. Maps sequences `(batch, time, ...)` to the output of the last time
+    step, `(batch, ...)`. For sequences of different lengths pass a dict `{"x": x, "mask": mask}`
+    with a mask of shape `(batch, time)`, as to every recurrent layer: where it is 0 or False, a
+    step keeps the carry and repeats the last output, which is 0 before the first. Its `in_shape` is
     `{"x": (time, ...), "mask": (time,)}`.
 
     Args:
@@ -232,7 +234,9 @@ class recurrent(RecurrentLayer):
 
 @dataclass(frozen=True, repr=False)
 class bidirectional(Layer):
-    """Run a recurrent layer from both ends, y = [forward(x), backward(x)].
+    r"""Run a recurrent layer from both ends.
+
+    .. math:: y = [\mathrm{forward}(x), \mathrm{backward}(x)]
 
     The two runs have parameters of their own, under `forward` and `backward`, and their outputs are
     concatenated along the last axis. With `return_sequences`, the outputs of the second stand at

@@ -74,9 +74,12 @@ class reshape(Layer):
 
 @dataclass(frozen=True, repr=False)
 class rescale(Layer):
-    """Rescale the input, y = scale x + offset; integers become floats.
+    """Rescale the input; integers become floats.
 
-    It lets a model accept images as bytes, so that only one batch at a time is held as floats.
+    .. math:: y = a x + b
+
+    with `scale` :math:`a` and `offset` :math:`b`. It lets a model accept images as bytes, so that
+    only one batch at a time is held as floats.
 
     Args:
         scale, offset: numbers, such as `rescale(1 / 255)` for [0, 1] or

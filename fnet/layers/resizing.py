@@ -14,10 +14,12 @@ from .windows import check_axes, set_size
 
 @dataclass(frozen=True, repr=False)
 class up_sample(Layer):
-    """Enlarge the spatial axes, y[size i + k] = x[i] for all k below `size`.
+    r"""Enlarge the spatial axes.
 
-    Samples are sequences `(length, channels)`, images `(height, width, channels)` or volumes. The
-    channels and a floating dtype are preserved.
+    .. math:: y_{n i + k} = x_i, \quad 0 \le k < n
+
+    with `size` :math:`n`. Samples are sequences `(length, channels)`, images
+    `(height, width, channels)` or volumes. The channels and a floating dtype are preserved.
 
     Args:
         size: the factors, a tuple with one integer per spatial axis: `(2, 2)` for images.
@@ -68,7 +70,7 @@ class up_sample(Layer):
 
 @dataclass(frozen=True, repr=False)
 class zero_pad(Layer):
-    """Add zeros around the spatial axes, y[before + i] = x[i], and 0 elsewhere.
+    """Add zeros around the spatial axes.
 
     Samples are sequences `(length, channels)`, images `(height, width, channels)` or volumes. The
     channels and the dtype are preserved.

@@ -15,11 +15,13 @@ from .checks import set_count, set_number
 
 @dataclass(frozen=True, repr=False)
 class random_shift(Layer):
-    """Shift each image by a random offset in training, y[i, j] = x[i + a, j + b], or 0 outside.
+    """Shift each image by a random offset in training.
 
-    For each image, `a` and `b` are uniform integers from -pixels to pixels. Images have shape
-    `(height, width)` or `(height, width, channels)`; shape and dtype are preserved. At inference
-    the layer is the identity.
+    .. math:: y_{i, j} = x_{i + a, j + b}
+
+    or 0 outside of the image. For each image, :math:`a` and :math:`b` are uniform integers from
+    -pixels to pixels. Images have shape `(height, width)` or `(height, width, channels)`; shape and
+    dtype are preserved. At inference the layer is the identity.
 
     Args:
         pixels: the largest shift in each direction.
@@ -75,9 +77,12 @@ class random_shift(Layer):
 
 @dataclass(frozen=True, repr=False)
 class random_noise(Layer):
-    """Add normal noise in training, y = x + stddev n with n ~ N(0, 1) for each entry.
+    r"""Add normal noise in training.
 
-    Any shape is accepted and preserved; integers become floats. At inference, nothing is added.
+    .. math:: y = x + \sigma n, \quad n \sim N(0, 1)
+
+    with `stddev` :math:`\sigma` and a number :math:`n` for each entry. Any shape is accepted and
+    preserved; integers become floats. At inference, nothing is added.
 
     Args:
         stddev: the standard deviation of the noise, at least 0.
@@ -121,9 +126,12 @@ def training_key(key: Key) -> jax.Array:
 
 @dataclass(frozen=True, repr=False)
 class dropout(Layer):
-    """Zero a random fraction of the entries in training, y = x mask / (1 - rate).
+    r"""Zero a random fraction of the entries in training.
 
-    At inference the layer is the identity.
+    .. math:: y = \frac{m x}{1 - r}, \quad P(m = 0) = r, \quad P(m = 1) = 1 - r
+
+    with `rate` :math:`r` and a number :math:`m` for each entry. At inference the layer is the
+    identity.
 
     Args:
         rate: the expected fraction of dropped entries, in [0, 1).

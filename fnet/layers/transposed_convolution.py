@@ -67,11 +67,14 @@ def spread_by_product(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Ar
 
 @dataclass(frozen=True, repr=False)
 class conv_transpose(Layer):
-    """Transposed convolution, y[strides i + dilation k] = sum of x[i] kernel[k] over all such i, k.
+    r"""Transposed convolution, which enlarges.
 
-    It is the transpose of the linear map of a `conv` with the same kernel, and so enlarges: samples
-    are sequences `(length, channels)`, images `(height, width, channels)` or volumes. The kernel
-    has shape `(*kernel_size, filters, channels)`, as in Keras; the bias, added to all outputs, has
+    .. math:: y_j = \sum_{s i + d k = j} x_i W_k + b
+
+    with `strides` :math:`s` and `dilation` :math:`d`. It is the transpose of the linear map of a
+    `conv` with the same kernel. Samples are sequences `(length, channels)`, images
+    `(height, width, channels)` or volumes. The kernel :math:`W` has shape
+    `(*kernel_size, filters, channels)`, as in Keras; the bias :math:`b`, added to all outputs, has
     shape `(filters,)`. Integer inputs are cast to the kernel's dtype.
 
     Args:
@@ -79,9 +82,11 @@ class conv_transpose(Layer):
         kernel_size: the size of the kernel, a tuple with one integer per spatial axis.
         strides: the step between the places of two inputs, one integer for all spatial axes or one
             per axis.
-        padding: 'valid' keeps all outputs, strides (n - 1) + max(reach, strides) of them; 'same'
-            gives strides n outputs and cuts the others off at both ends (an odd one at the end).
-        dilation: the spacing of the kernel entries, likewise; reach = dilation (k - 1) + 1.
+        padding: 'valid' keeps all outputs, `strides * (n - 1) + max(reach, strides)` of them;
+            'same' gives `strides * n` outputs and cuts the others off at both ends (an odd one at
+            the end).
+        dilation: the spacing of the kernel entries, likewise; a kernel of size k reaches over
+            `reach = dilation * (k - 1) + 1` entries.
         use_bias: whether to add the bias.
         kernel_init, bias_init: initializers, `initializer(key, shape) -> array`.
 

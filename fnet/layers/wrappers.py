@@ -50,11 +50,13 @@ class Wrapped(Layer):
 
 @dataclass(frozen=True, repr=False)
 class scan_layers(Layer):
-    """A stack of equal layers, y = f_depth(... f_2(f_1(x))), compiled once for any depth.
+    r"""A stack of equal layers, compiled once for any depth.
 
-    The layers have the same structure but separate parameters. The parameters and the state are
-    those of one layer, with a leading axis of length `depth` added to every array. Layer i is
-    initialised with `jax.random.fold_in(key, i)`.
+    .. math:: y = f_n(\ldots f_2(f_1(x)))
+
+    with `depth` :math:`n`. The layers have the same structure but separate parameters. The
+    parameters and the state are those of one layer, with a leading axis of length `depth` added to
+    every array. Layer i is initialised with `jax.random.fold_in(key, i)`.
 
     Args:
         layer: a layer that preserves shape and dtype, such as a `residual`, of each array if its
