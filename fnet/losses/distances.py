@@ -10,7 +10,9 @@ from .reductions import per_sample
 
 
 def cosine_similarity(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """The negative cosine of the angle between vectors, -sum_j y_j p_j / (|y| |p|).
+    r"""The negative cosine of the angle between vectors.
+
+    .. math:: -\frac{\sum_j y_j \hat y_j}{\|y\| \, \|\hat y\|}
 
     It is -1 for vectors of one direction and 1 for opposite ones, as the loss of Keras.
 
@@ -41,7 +43,11 @@ def unit(x: jax.Array) -> jax.Array:
 
 
 def hinge(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Hinge loss, mean_j max(1 - y_j p_j, 0).
+    r"""Hinge loss, which is 0 for scores beyond the margin.
+
+    .. math:: \frac{1}{d} \sum_j \max(1 - y_j \hat y_j, 0)
+
+    with scores :math:`\hat y` and labels :math:`y` of -1 or 1.
 
     Args:
         y_true: labels -1 or 1, or 0 or 1 (0 stands for -1, as in Keras), `(batch, ...)`.
@@ -65,9 +71,11 @@ def hinge(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 
 def poisson(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Poisson loss, mean_j (p_j - y_j log(p_j + 1e-7)): the negative log likelihood of counts.
+    r"""Poisson loss, the negative log likelihood of counts.
 
-    The term log y_j! is left out, as in Keras.
+    .. math:: \frac{1}{d} \sum_j (\hat y_j - y_j \log(\hat y_j + 10^{-7}))
+
+    The term :math:`\log y_j!` is left out, as in Keras.
 
     Args:
         y_true: counts, or means of counts, `(batch, ...)`.
@@ -90,7 +98,11 @@ def poisson(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 
 def log_cosh(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Log-cosh of e = y_pred - y_true, mean_j log(cosh(e_j)): first e^2 / 2, then |e| - log 2.
+    r"""Logarithm of the hyperbolic cosine of the error.
+
+    .. math:: \frac{1}{d} \sum_j \log \cosh(\hat y_j - y_j)
+
+    A small error :math:`e` costs about :math:`e^2 / 2`, a large one :math:`|e| - \log 2`.
 
     Args:
         y_true, y_pred: arrays of the same shape, `(batch, ...)`.

@@ -15,10 +15,13 @@ def binary_focal_crossentropy(
     gamma: float = 2.0,
     alpha: float | None = None,
 ) -> jax.Array:
-    """Binary crossentropy that counts what is certain less, mean_j -w (1 - q_j)^gamma log q_j.
+    r"""Binary crossentropy that counts what is certain less.
 
-    q is the probability of the true label, p for 1 and 1 - p for 0, and w its weight: 1, or with
-    `alpha` alpha for 1 and 1 - alpha for 0. It is Keras's, which by default does not use its alpha.
+    .. math:: -\frac{1}{d} \sum_j w_j (1 - q_j)^\gamma \log q_j
+
+    :math:`q` is the probability of the true label, `y_pred` for 1 and `1 - y_pred` for 0, and
+    :math:`w` its weight: 1, or with `alpha`, :math:`\alpha` for 1 and :math:`1 - \alpha` for 0. It
+    is Keras's, which by default does not use its alpha.
 
     Args:
         y_true: labels 0 or 1, or probabilities, `(batch, ...)`.
@@ -55,7 +58,11 @@ def categorical_focal_crossentropy(
     gamma: float = 2.0,
     alpha: float | tuple[float, ...] = 0.25,
 ) -> jax.Array:
-    """Crossentropy that counts what is certain less, -sum_k alpha_k y_k (1 - p_k)^gamma log p_k.
+    r"""Crossentropy that counts what is certain less.
+
+    .. math:: -\sum_k \alpha_k y_k (1 - p_k)^\gamma \log p_k
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`.
 
     Args:
         y_true: one-hot labels or distributions, `(batch, ..., classes)`.
@@ -91,9 +98,12 @@ def categorical_focal_crossentropy(
 
 
 def dice(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Dice loss, 1 - 2 sum_j y_j p_j / (sum_j y_j + sum_j p_j + 1e-7): how little two sets overlap.
+    r"""Dice loss: how little two sets overlap.
 
-    The sums run over all of a sample; by default those of Keras run over the whole batch.
+    .. math:: 1 - \frac{2 \sum_j y_j p_j}{\sum_j y_j + \sum_j p_j + 10^{-7}}
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`. The sums run over all of a sample; by
+    default those of Keras run over the whole batch.
 
     Args:
         y_true: masks of 0 and 1, `(batch, ...)`.

@@ -17,7 +17,11 @@ from .reductions import per_sample
 
 
 def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Mean squared error, mean_j (y_pred_j - y_true_j)^2.
+    r"""Mean squared error.
+
+    .. math:: \frac{1}{d} \sum_j (\hat y_j - y_j)^2
+
+    over the :math:`d` entries of a sample.
 
     Args:
         y_true, y_pred: arrays of the same shape, `(batch, ...)`.
@@ -39,7 +43,11 @@ def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 
 def mean_absolute_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Mean absolute error, mean_j |y_pred_j - y_true_j|.
+    r"""Mean absolute error.
+
+    .. math:: \frac{1}{d} \sum_j |\hat y_j - y_j|
+
+    over the :math:`d` entries of a sample.
 
     Args:
         y_true, y_pred: arrays of the same shape, `(batch, ...)`.
@@ -61,7 +69,12 @@ def mean_absolute_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
 
 
 def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array:
-    """Huber loss of e = y_pred - y_true, mean_j: e^2 / 2 to delta, delta |e| - delta^2 / 2 beyond.
+    r"""Huber loss, the squared error for small errors and the absolute one for large ones.
+
+    .. math:: \frac{1}{d} \sum_j c_j (|e_j| - c_j / 2), \quad c_j = \min(|e_j|, \delta)
+
+    with the errors :math:`e = \hat y - y`: each costs :math:`e^2 / 2` up to :math:`\delta` and
+    :math:`\delta |e| - \delta^2 / 2` beyond.
 
     Args:
         y_true, y_pred: arrays of the same shape, `(batch, ...)`.
@@ -88,13 +101,17 @@ def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array
 def binary_crossentropy(
     y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
-    """Binary crossentropy, -mean_j (y log p + (1 - y) log(1 - p)).
+    r"""Binary crossentropy, for labels that are 0 or 1.
+
+    .. math:: -\frac{1}{d} \sum_j (y_j \log p_j + (1 - y_j) \log(1 - p_j))
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`.
 
     Args:
         y_true: labels 0 or 1, or probabilities, `(batch, ...)`.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
-        label_smoothing: s in [0, 1], which replaces y by (1 - s) y + s / 2.
+        label_smoothing: :math:`s` in [0, 1], which replaces :math:`y` by :math:`(1 - s) y + s / 2`.
 
     Returns:
         `(batch,)`, in nats.
@@ -120,14 +137,19 @@ def binary_crossentropy(
 def categorical_crossentropy(
     y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
-    """Crossentropy with one-hot labels, -sum_k y_k log p_k.
+    r"""Crossentropy with one-hot labels.
+
+    .. math:: -\sum_k y_k \log p_k
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`.
 
     Args:
         y_true: one-hot labels or distributions, `(batch, ..., classes)`.
         y_pred: probabilities of the same shape, or logits.
         from_logits: whether `y_pred` are logits.
-        label_smoothing: s in [0, 1], which replaces y_k by (1 - s) y_k + s / classes. In training,
-            pass `partial(fnet.categorical_crossentropy, label_smoothing=0.1)`.
+        label_smoothing: :math:`s` in [0, 1], which replaces :math:`y_k` by
+            :math:`(1 - s) y_k + s / n` for :math:`n` classes. In training, pass
+            `partial(fnet.categorical_crossentropy, label_smoothing=0.1)`.
 
     Returns:
         `(batch,)`, in nats.
@@ -163,7 +185,11 @@ def sparse_categorical_crossentropy(
     label_smoothing: float = 0.0,
     ignore_class: int | None = None,
 ) -> jax.Array:
-    """Crossentropy with integer labels, -log p_(y_true).
+    r"""Crossentropy with integer labels.
+
+    .. math:: -\log p_y
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`.
 
     Args:
         y_true: integer labels in [0, classes), `(batch, ...)`.
@@ -219,7 +245,11 @@ def sparse_categorical_crossentropy(
 
 
 def kl_divergence(y_true: jax.Array, y_pred: jax.Array, from_logits: bool = False) -> jax.Array:
-    """Kullback-Leibler divergence, sum_k y_k log(y_k / p_k), where 0 log 0 = 0.
+    r"""Kullback-Leibler divergence.
+
+    .. math:: \sum_k y_k \log \frac{y_k}{p_k}, \quad 0 \log 0 = 0
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`.
 
     Args:
         y_true: distributions, `(batch, ..., classes)`.

@@ -19,7 +19,11 @@ from .reductions import per_sample
 
 
 def accuracy(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    """Accuracy: whether the most probable class is correct, argmax_k p_k = y.
+    r"""Accuracy: whether the most probable class is correct.
+
+    .. math:: \arg\max_k p_k = y
+
+    with :math:`y` for `y_true` and :math:`p` for `y_pred`.
 
     Args:
         y_true: integer labels `(batch, ...)`, or one-hot labels `(batch, ..., classes)`.
@@ -86,7 +90,9 @@ class top_k_accuracy:
 
 
 def binary_accuracy(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """Binary accuracy: whether thresholded probabilities are correct, (p > threshold) = y.
+    """Binary accuracy: whether thresholded probabilities are correct.
+
+    That is, `(y_pred > threshold) == y_true`.
 
     Args:
         y_true: labels 0 or 1, `(batch, ...)`.
@@ -111,7 +117,9 @@ def binary_accuracy(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5
 def confusion_matrix(
     y_true: jax.Array, y_pred: jax.Array, num_classes: int | None = None
 ) -> jax.Array:
-    """Confusion matrix, C_ij = the number of samples of class i predicted as class j.
+    r"""Confusion matrix: how many samples of each class are predicted as each other.
+
+    .. math:: C_{ij} = |\{n: y_n = i, \hat y_n = j\}|
 
     Args:
         y_true: integer labels in [0, num_classes), of any shape.

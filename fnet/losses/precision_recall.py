@@ -13,7 +13,11 @@ BINS = 512  # of the scores: a tie within one of them counts as half
 
 
 def precision(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Statistic:
-    """Precision: which part of the positive predictions is correct, TP / (TP + FP).
+    r"""Precision: which part of the positive predictions is correct.
+
+    .. math:: \frac{\mathrm{TP}}{\mathrm{TP} + \mathrm{FP}}
+
+    of the numbers of true and of false positives.
 
     Args:
         y_true: labels 0 or 1, `(batch, ...)`; or integer labels `(batch, ...)` of classes.
@@ -41,7 +45,11 @@ def precision(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> S
 
 
 def recall(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Statistic:
-    """Recall: which part of the positive samples is found, TP / (TP + FN).
+    r"""Recall: which part of the positive samples is found.
+
+    .. math:: \frac{\mathrm{TP}}{\mathrm{TP} + \mathrm{FN}}
+
+    of the numbers of true positives and of false negatives.
 
     Args:
         y_true, y_pred, threshold: as for `precision`.
@@ -64,7 +72,11 @@ def recall(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Stat
 
 
 def f1(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Statistic:
-    """F1 score: the harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN).
+    r"""F1 score: the harmonic mean of precision and recall.
+
+    .. math:: \frac{2 \mathrm{TP}}{2 \mathrm{TP} + \mathrm{FP} + \mathrm{FN}}
+
+    of the numbers of true positives, false positives and false negatives.
 
     Args:
         y_true, y_pred, threshold: as for `precision`.
@@ -81,16 +93,17 @@ def f1(y_true: jax.Array, y_pred: jax.Array, threshold: float = 0.5) -> Statisti
         >>> fnet.f1(y_true, y_pred).value
         Array(0.8, dtype=float32)
 
-    Source: van Rijsbergen 1979, Information Retrieval, chapter 7 (F = 1 - E with alpha = 1/2).
+    Source: van Rijsbergen 1979, Information Retrieval, chapter 7 (:math:`F = 1 - E` with
+    :math:`\alpha = 1/2`).
     """
     return Statistic(counts("f1", y_true, y_pred, threshold), f1_of)
 
 
 def auc(y_true: jax.Array, y_pred: jax.Array) -> Statistic:
-    """Area under the ROC curve: the chance that a positive sample scores above a negative one.
+    r"""Area under the ROC curve: the chance that a positive sample scores above a negative one.
 
-    The scores are sorted into 512 bins by their logits, log(p / (1 - p)), and a tie within a bin
-    counts as half; the result is that of all thresholds to about 1e-3.
+    The scores are sorted into 512 bins by their logits, :math:`\log(p / (1 - p))`, and a tie within
+    a bin counts as half; the result is that of all thresholds to about 1e-3.
 
     Args:
         y_true: labels 0 or 1, `(batch, ...)`.
