@@ -31,7 +31,7 @@ def index_shuffle(
     Args:
         key: a typed key.
         index: integers in [0, size), of any shape; others are taken as the nearest of them.
-        size: how many there are, 1 to 2^31.
+        size: how many there are, 1 to :math:`2^{31}`.
         epoch: which of the key's permutations.
 
     Returns:

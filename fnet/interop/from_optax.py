@@ -21,11 +21,13 @@ class OptaxState(NamedTuple):
 
 @pytree
 class from_optax(Optimizer):
-    """Wraps an optax gradient transformation as an optimizer, without importing optax.
+    r"""Wraps an optax gradient transformation as an optimizer, without importing optax.
 
-    p = p + u, where u are the updates that the transformation computes from the gradients. Its
-    numbers are not leaves: they cannot be swept, and a new transformation recompiles. Its learning
-    rate is unknown and recorded as NaN. A transformation that takes `value`, `grad` or `value_fn`
+    .. math:: p \leftarrow p + u
+
+    with the updates :math:`u` that the transformation computes from the gradients. Its numbers are
+    not leaves: they cannot be swept, and a new transformation recompiles. Its learning rate is
+    unknown and recorded as NaN. A transformation that takes `value`, `grad` or `value_fn`
     (`lbfgs`, `polyak_sgd`, `contrib.reduce_on_plateau`) gets the loss of the batch, its gradient,
     and itself as a function of the parameters; a line search calls that as often as it needs.
 

@@ -29,10 +29,10 @@ def summary(net: Layer, in_shape: Shapes) -> str:
     """Summarise a model in a table: output shapes, parameters, bytes and FLOPs per sample.
 
     The model is not run. FLOPs are XLA's count for the unoptimised forward pass of one sample:
-    2 in units + units for a dense layer, none for a reshape, one per element for most functions.
-    Every iteration of a loop counts; the layer inside a `scan_layers` has one row, with the numbers
-    of a single layer. A layer has a row for each call in a `graph`, the later ones with no
-    parameters of their own.
+    `2 * features * units + units` for a dense layer, none for a reshape, one per element for most
+    functions. Every iteration of a loop counts; the layer inside a `scan_layers` has one row, with
+    the numbers of a single layer. A layer has a row for each call in a `graph`, the later ones with
+    no parameters of their own.
 
     Args:
         net: a layer, or a plain function `x -> y`.

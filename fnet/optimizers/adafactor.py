@@ -18,17 +18,23 @@ class AdafactorState(NamedTuple):
 
 @pytree
 class adafactor(PerLeafOptimizer):
-    """Adafactor without momentum; r and c, the means of the mean square, stand for all of it.
+    r"""Adafactor without momentum, which keeps the means of the mean square along two axes.
 
-    With b = 1 - t^-decay at update t = 1, 2, ...
+    .. math::
 
-    r = b r + (1 - b) mean_j(g_ij^2 + epsilon1); c = b c + (1 - b) mean_i(g_ij^2 + epsilon1)
-    u = g / sqrt(r_i c_j / mean(r)); p = p - lr max(epsilon2, rms(p)) u / max(1, rms(u) / threshold)
+        r_i &\leftarrow b r_i + (1 - b) \, \mathrm{mean}_j(g_{ij}^2 + \epsilon_1) \\
+        c_j &\leftarrow b c_j + (1 - b) \, \mathrm{mean}_i(g_{ij}^2 + \epsilon_1) \\
+        u_{ij} &= g_{ij} / \sqrt{r_i c_j / \mathrm{mean}(r)} \\
+        p &\leftarrow p - \eta \max(\epsilon_2, \mathrm{rms}(p)) \, u / \max(1, \mathrm{rms}(u) / h)
+
+    at update :math:`t = 1, 2, \ldots` with :math:`b = 1 - t^{-k}`, `decay` :math:`k`, `threshold`
+    :math:`h` and learning rate :math:`\eta`; :math:`\mathrm{rms}` is the root mean square.
 
     The last two axes of an array are its rows and columns; vectors and numbers keep the whole
-    mean square. Formula and defaults are Keras's, whose rate is besides at most 1 / sqrt(t), which
-    binds after a million steps: the source's min(0.01, 1 / sqrt(t)) is a function of the step.
-    optax factors the two longest axes, and only those of at least 128 entries.
+    mean square. Formula and defaults are Keras's, whose rate is besides at most
+    :math:`1 / \sqrt{t}`, which binds after a million steps: the source's
+    :math:`\min(0.01, 1 / \sqrt{t})` is a function of the step. optax factors the two longest axes,
+    and only those of at least 128 entries.
 
     Args:
         learning_rate: a number or a schedule, relative to the size of each array.

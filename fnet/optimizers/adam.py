@@ -18,10 +18,17 @@ class AdamState(NamedTuple):
 
 @pytree
 class adam(PerLeafOptimizer):
-    """Adam, m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; at update t = 1, 2, ...
+    r"""Adam, whose steps are the mean of recent gradients relative to their size.
 
-    p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), epsilon outside the root.
-    Keras has epsilon 1e-7, added to the root of v before its correction ("epsilon hat").
+    .. math::
+
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g, \quad \hat m = m / (1 - \beta_1^t) \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad \hat v = v / (1 - \beta_2^t) \\
+        p &\leftarrow p - \eta \hat m / (\sqrt{\hat v} + \epsilon)
+
+    at update :math:`t = 1, 2, \ldots` with learning rate :math:`\eta`. Epsilon is outside of the
+    root. Keras has epsilon 1e-7, added to the root of :math:`v` before its correction ("epsilon
+    hat").
 
     Args:
         learning_rate: a number or a schedule.
@@ -62,16 +69,19 @@ class adam(PerLeafOptimizer):
 
 @pytree
 class adamw(adam):
-    """Adam with decoupled weight decay: Adam's update minus lr weight_decay p.
+    r"""Adam with decoupled weight decay.
 
-    Epsilon defaults to 1e-8 and differs as for `adam`; weight decay is 1e-4 (0.004 in Keras). As in
-    the source, biases and the scales of normalizations decay too; to leave them out, write
+    .. math:: p \leftarrow p - \eta (\hat m / (\sqrt{\hat v} + \epsilon) + \lambda p)
+
+    with the means of `adam`, learning rate :math:`\eta` and weight decay :math:`\lambda`. Epsilon
+    defaults to 1e-8 and differs as for `adam`; weight decay is 1e-4 (0.004 in Keras). As in the
+    source, biases and the scales of normalizations decay too; to leave them out, write
     `decayed(adam(learning_rate), weight_decay)`.
 
     Args:
         learning_rate: a number or a schedule.
         beta1, beta2, epsilon: as for `adam`.
-        weight_decay: each update shrinks p by this times the learning rate.
+        weight_decay: each update shrinks :math:`p` by this times the learning rate.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -105,10 +115,16 @@ class AdamaxState(NamedTuple):
 
 @pytree
 class adamax(PerLeafOptimizer):
-    """Adamax, m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + epsilon); at t = 1, 2, ...
+    r"""Adamax, Adam relative to the largest of recent gradients.
 
-    p = p - lr m / (1 - beta1^t) / u. Epsilon stands where optax and torch have it; Keras adds it to
-    u (1e-7), and the source has none.
+    .. math::
+
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g, \quad \hat m = m / (1 - \beta_1^t) \\
+        u &\leftarrow \max(\beta_2 u, |g| + \epsilon) \\
+        p &\leftarrow p - \eta \hat m / u
+
+    at update :math:`t = 1, 2, \ldots` with learning rate :math:`\eta`. Epsilon stands where optax
+    and torch have it; Keras adds it to :math:`u` (1e-7), and the source has none.
 
     Args:
         learning_rate: a number or a schedule.
@@ -147,11 +163,15 @@ class adamax(PerLeafOptimizer):
 
 @pytree
 class nadam(adam):
-    """Adam with Nesterov momentum: Adam's m and v, and at update t = 1, 2, ...
+    r"""Adam with Nesterov momentum.
 
-    m_hat = beta1 m / (1 - beta1^(t + 1)) + (1 - beta1) g / (1 - beta1^t), and
-    p = p - lr m_hat / (sqrt(v / (1 - beta2^t)) + epsilon). This is optax's; Keras and torch let
-    beta1 grow from half its value.
+    .. math::
+
+        m' &= \beta_1 m / (1 - \beta_1^{t+1}) + (1 - \beta_1) g / (1 - \beta_1^t) \\
+        p &\leftarrow p - \eta m' / (\sqrt{\hat v} + \epsilon)
+
+    at update :math:`t = 1, 2, \ldots` with the means of `adam` and learning rate :math:`\eta`. This
+    is optax's; Keras and torch let beta1 grow from half its value.
 
     Args:
         learning_rate: a number or a schedule.
@@ -192,10 +212,15 @@ class AmsgradState(NamedTuple):
 
 @pytree
 class amsgrad(PerLeafOptimizer):
-    """Adam whose mean square never falls: Adam's m and v, and at update t = 1, 2, ...
+    r"""Adam whose mean square never falls.
 
-    w = max(w, v / (1 - beta2^t)); p = p - lr m / (1 - beta1^t) / (sqrt(w) + epsilon). As in optax,
-    w is the largest of the corrected v; Keras and torch correct the largest v.
+    .. math::
+
+        w &\leftarrow \max(w, \hat v) \\
+        p &\leftarrow p - \eta \hat m / (\sqrt{w} + \epsilon)
+
+    with the means of `adam` and learning rate :math:`\eta`. As in optax, :math:`w` is the largest
+    of the corrected :math:`v`; Keras and torch correct the largest :math:`v`.
 
     Args:
         learning_rate: a number or a schedule.
@@ -234,17 +259,22 @@ class amsgrad(PerLeafOptimizer):
 
 @pytree
 class lamb(adam):
-    """LAMB, Adam whose steps are as long as the parameters: Adam's m and v, and at t = 1, 2, ...
+    r"""LAMB, Adam whose steps are as long as the parameters.
 
-    u = m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weight_decay p, and
-    p = p - lr |p| / |u| u, or p - lr u where |p| or |u| is 0. The norms are those of one array:
-    with `scan_layers`, that of all its layers together. The defaults are optax's.
+    .. math::
+
+        u &= \hat m / (\sqrt{\hat v} + \epsilon) + \lambda p \\
+        p &\leftarrow p - \eta u \|p\| / \|u\|
+
+    with the means of `adam`, learning rate :math:`\eta` and weight decay :math:`\lambda`. Where
+    :math:`\|p\|` or :math:`\|u\|` is 0 it is :math:`p \leftarrow p - \eta u`. The norms are those
+    of one array: with `scan_layers`, that of all its layers together. The defaults are optax's.
 
     Args:
         learning_rate: a number or a schedule.
         beta1, beta2, epsilon: as for `adam`.
-        weight_decay: the share of p that enters u. To leave biases out, give them an optimizer of
-            their own, see `partitioned`.
+        weight_decay: the share of :math:`p` that enters :math:`u`. To leave biases out, give them
+            an optimizer of their own, see `partitioned`.
 
     Raises:
         ValueError: a hyperparameter is out of range.

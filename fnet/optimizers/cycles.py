@@ -10,11 +10,12 @@ from .hyperparameters import Hyperparameters, Number, known, number, pytree
 
 @pytree
 class warmup_cosine(Hyperparameters):
-    """Rises linearly from 0 over `warmup_steps`, then decays as `cosine` over the remaining steps.
+    r"""Rises linearly from 0 over `warmup_steps`, then decays as `cosine` over the remaining steps.
 
-    As in optax, `decay_steps` includes the warmup; in Keras it starts after the warmup.
+    .. math:: \eta(t) = \eta_0 t / w \; (t < w), \quad \mathrm{cosine}(t - w) \; (t \ge w)
 
-    rate(t) = learning_rate t / warmup_steps, then cosine(t - warmup_steps)
+    with `learning_rate` :math:`\eta_0` and `warmup_steps` :math:`w`. As in optax, `decay_steps`
+    includes the warmup; in Keras it starts after the warmup.
 
     Args:
         learning_rate: the peak rate.
@@ -60,12 +61,13 @@ class warmup_cosine(Hyperparameters):
 
 @pytree
 class cosine_restarts(Hyperparameters):
-    """Half a cosine again and again, each longer and lower than the one before.
+    r"""Half a cosine again and again, each longer and lower than the one before.
 
-    Period i = 0, 1, ... has first_decay_steps t_mul^i steps, and in it, with s the share of the
-    period that has passed,
+    .. math:: \eta(t) = \eta_0 (\alpha + (1 - \alpha) b^i (1 + \cos(\pi s)) / 2)
 
-    rate = learning_rate (alpha + (1 - alpha) m_mul^i (1 + cos(pi s)) / 2)
+    in period :math:`i = 0, 1, \ldots`, which takes :math:`n a^i` steps and of which the share
+    :math:`s` has passed; with `learning_rate` :math:`\eta_0`, `first_decay_steps` :math:`n`,
+    `t_mul` :math:`a` and `m_mul` :math:`b`.
 
     Args:
         learning_rate: the rate at step 0.
@@ -115,12 +117,16 @@ class cosine_restarts(Hyperparameters):
 
 @pytree
 class one_cycle(Hyperparameters):
-    """One cycle: half a cosine up to the learning rate, and one down to nearly nothing.
+    r"""One cycle: half a cosine up to the learning rate, and one down to nearly nothing.
 
-    With T = total_steps and c(a, b, s) = a + (b - a) (1 - cos(pi s)) / 2,
+    .. math::
 
-    rate(t) = c(learning_rate / div_factor, learning_rate, t / (pct_start T)) up to pct_start T,
-    then c(learning_rate, learning_rate / div_factor / final_div_factor, ...) up to T; then constant
+        \eta(t) &= c(\eta_0 / d, \eta_0, t / w), & t &\le w \\
+        \eta(t) &= c(\eta_0, \eta_0 / (d f), (t - w) / (T - w)), & w \le t &\le T \\
+        c(a, b, s) &= a + (b - a) (1 - \cos(\pi s)) / 2
+
+    then constant; with `learning_rate` :math:`\eta_0`, `div_factor` :math:`d`, `final_div_factor`
+    :math:`f`, `total_steps` :math:`T` and `pct_start` :math:`w / T`.
 
     Args:
         learning_rate: the peak rate.
@@ -139,7 +145,7 @@ class one_cycle(Hyperparameters):
         [0.004, 0.052, 0.1, 0.05, 0.0]
 
     Source: Smith and Topin 2019, Super-Convergence, section 4; formula and defaults are those of
-    `cosine_onecycle_schedule` of optax, which rounds pct_start T down.
+    `cosine_onecycle_schedule` of optax, which rounds :math:`w` down.
     """
 
     learning_rate: Number

@@ -21,14 +21,18 @@ def kernels(path: str) -> bool:
 
 @pytree
 class decayed(Wrapper):
-    """Decoupled weight decay of kernels alone: the optimizer's update minus lr weight_decay p.
+    r"""Decoupled weight decay of kernels alone.
 
-    Around `adam` it is `adamw`, but biases, scales, offsets and embeddings do not decay. Around
-    `accumulated` it would shrink the kernels at every step: write `accumulated(decayed(...))`.
+    .. math:: p \leftarrow u(p) - \eta \lambda p
+
+    with the optimizer's update :math:`u`, its learning rate :math:`\eta` and weight decay
+    :math:`\lambda`. Around `adam` it is `adamw`, but biases, scales, offsets and embeddings do not
+    decay. Around `accumulated` it would shrink the kernels at every step: write
+    `accumulated(decayed(...))`.
 
     Args:
         optimizer: the optimizer to wrap, or its name. Its learning rate must be known.
-        weight_decay: each update shrinks p by this times the learning rate.
+        weight_decay: each update shrinks :math:`p` by this times the learning rate.
         mask: which parameters decay: a function from a path to a boolean, or a tree of booleans, as
             for `masked`. By default those whose name ends in "kernel".
 

@@ -12,9 +12,11 @@ from .hyperparameters import Hyperparameters, Number, number, pytree, static
 
 @pytree
 class cosine(Hyperparameters):
-    """Decays along half a cosine from the learning rate to `alpha` times it, then stays constant.
+    r"""Decays along half a cosine from the learning rate to `alpha` times it, then stays constant.
 
-    rate(t) = learning_rate (alpha + (1 - alpha) (1 + cos(pi min(t / decay_steps, 1))) / 2)
+    .. math:: \eta(t) = \eta_0 (\alpha + (1 - \alpha) (1 + \cos(\pi \min(t / n, 1))) / 2)
+
+    with `learning_rate` :math:`\eta_0` and `decay_steps` :math:`n`.
 
     Args:
         learning_rate: the rate at step 0.
@@ -46,7 +48,11 @@ class cosine(Hyperparameters):
 
 @pytree
 class exponential(Hyperparameters):
-    """Exponential decay, rate(t) = learning_rate decay_rate^(t / decay_steps).
+    r"""Decays exponentially.
+
+    .. math:: \eta(t) = \eta_0 r^{t / n}
+
+    with `learning_rate` :math:`\eta_0`, `decay_rate` :math:`r` and `decay_steps` :math:`n`.
 
     Args:
         learning_rate: the rate at step 0.
@@ -80,13 +86,17 @@ class exponential(Hyperparameters):
 
 @pytree
 class inverse_time(Hyperparameters):
-    """Decay by the inverse of time, rate(t) = learning_rate / (1 + decay_rate t / decay_steps).
+    r"""Decays by the inverse of time.
+
+    .. math:: \eta(t) = \frac{\eta_0}{1 + r t / n}
+
+    with `learning_rate` :math:`\eta_0`, `decay_rate` :math:`r` and `decay_steps` :math:`n`.
 
     Args:
         learning_rate: the rate at step 0.
         decay_steps: number of steps that count as one unit of time.
         decay_rate: how fast it falls.
-        staircase: whether to round t / decay_steps down, so that the rate falls in steps.
+        staircase: whether to round :math:`t / n` down, so that the rate falls in steps.
 
     Raises:
         ValueError: a number is negative or not finite, or `decay_steps` is below 1.
@@ -115,11 +125,13 @@ class inverse_time(Hyperparameters):
 
 @pytree
 class polynomial(Hyperparameters):
-    """Goes from one rate to another along a polynomial, then stays constant.
+    r"""Goes from one rate to another along a polynomial, then stays constant.
 
-    rate(t) = end + (learning_rate - end) (1 - min(t / decay_steps, 1))^power
+    .. math:: \eta(t) = \eta_1 + (\eta_0 - \eta_1) (1 - \min(t / n, 1))^k
 
-    With power 1 it is a line, which may rise: `polynomial(0.0, 100, 0.1)` is a linear warmup.
+    with `learning_rate` :math:`\eta_0`, `end_learning_rate` :math:`\eta_1`, `decay_steps` :math:`n`
+    and `power` :math:`k`. With power 1 it is a line, which may rise: `polynomial(0.0, 100, 0.1)` is
+    a linear warmup.
 
     Args:
         learning_rate: the rate at step 0.

@@ -19,20 +19,27 @@ class MuonState(NamedTuple):
 
 @pytree
 class muon(PerLeafOptimizer):
-    """Muon for matrices: B = beta B + G; P = P - lr s O, where O is near-orthogonal and close to B.
+    r"""Muon, which makes the updates of matrices near-orthogonal.
 
-    Five Newton-Schulz steps compute O from B, or from G + beta B with Nesterov momentum: O keeps
-    the singular vectors and has singular values of about 1 (0.7 to 1.2). The steps run in float32
-    (bfloat16 in the source). s = sqrt(max(1, columns / rows)) scales the updates of widening
-    `(in, out)` kernels so that their outputs change as much as those of other kernels.
+    .. math::
 
-    Adam updates leaves whose rank is not 2, at the learning rate `adam_share` lr. Every leaf of
-    rank 2 counts as a matrix, including embedding tables and the last kernel, which the source
-    leaves to Adam. Defaults: learning rate 0.02, `beta2` 0.95 (0.001 and 0.999 in Keras).
+        B &\leftarrow \beta B + G \\
+        P &\leftarrow P - \eta s O, \quad s = \sqrt{\max(1, \mathrm{columns} / \mathrm{rows})}
+
+    with learning rate :math:`\eta`. Five Newton-Schulz steps compute :math:`O` from :math:`B`, or
+    from :math:`G + \beta B` with Nesterov momentum: :math:`O` keeps the singular vectors and has
+    singular values of about 1 (0.7 to 1.2). The steps run in float32 (bfloat16 in the source).
+    :math:`s` scales the updates of widening `(in, out)` kernels so that their outputs change as
+    much as those of other kernels.
+
+    Adam updates leaves whose rank is not 2, at the learning rate `adam_share * learning_rate`.
+    Every leaf of rank 2 counts as a matrix, including embedding tables and the last kernel, which
+    the source leaves to Adam. Defaults: learning rate 0.02, `beta2` 0.95 (0.001 and 0.999 in
+    Keras).
 
     Args:
         learning_rate: a number or a schedule.
-        beta: decay rate of the velocity B, in [0, 1).
+        beta: decay rate of the velocity :math:`B`, in [0, 1).
         adam_share: Adam's learning rate, as a share of `learning_rate`.
         beta1, beta2, epsilon: Adam's, as for `adam`.
         nesterov: whether to use Nesterov momentum.
@@ -50,7 +57,7 @@ class muon(PerLeafOptimizer):
                [ 0. ,  0.1]], dtype=float32)
 
     Source: Jordan 2024, Muon: An optimizer for hidden layers in neural networks, algorithm 2, with
-    the defaults and the factor s of its public implementation.
+    the defaults and the factor :math:`s` of its public implementation.
     """
 
     State = MuonState

@@ -12,7 +12,7 @@ from .hyperparameters import Hyperparameters, Number, checked, checked_or_schedu
 
 @pytree
 class piecewise(Hyperparameters):
-    """Piecewise constant, rate(t) = values[i] from step boundaries[i - 1] on.
+    """Piecewise constant: the rate is `values[i]` from step `boundaries[i - 1]` on.
 
     Keras changes the rate one step later, after the boundary.
 
@@ -52,9 +52,9 @@ class piecewise(Hyperparameters):
 
 @pytree
 class joined(Hyperparameters):
-    """Schedules one after another, rate(t) = schedules[i](t - boundaries[i - 1]).
+    """Schedules one after another: `schedules[i](t - boundaries[i - 1])` at step t.
 
-    Schedule i begins at step boundaries[i - 1], and counts its steps from there. A plain function
+    Schedule i begins at step `boundaries[i - 1]`, and counts its steps from there. A plain function
     among them gets that count as a float.
 
     Args:

@@ -1,6 +1,6 @@
 """The optimizers, each written as the update of one array in the notation of its source.
 
-In the formulas g is the gradient, p the parameter and lr the learning rate of the current update.
+In the formulas g is the gradient, p the parameter and eta the learning rate of the current update.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,11 @@ class SGDState(NamedTuple):
 
 @pytree
 class sgd(PerLeafOptimizer):
-    """Stochastic gradient descent, p = p - lr g.
+    r"""Stochastic gradient descent.
+
+    .. math:: p \leftarrow p - \eta g
+
+    with gradient :math:`g`, parameter :math:`p` and learning rate :math:`\eta`.
 
     Args:
         learning_rate: a number or a schedule.
@@ -53,14 +57,20 @@ class MomentumState(NamedTuple):
 
 @pytree
 class momentum(PerLeafOptimizer):
-    """SGD with momentum, v = beta v + g; p = p - lr v, or p - lr (g + beta v) with Nesterov.
+    r"""Gradient descent with momentum, a decaying sum of gradients.
 
-    Keras multiplies the gradient by the rate before it enters the velocity, so a schedule acts
-    differently there.
+    .. math::
+
+        v &\leftarrow \beta v + g \\
+        p &\leftarrow p - \eta v
+
+    with learning rate :math:`\eta`; with Nesterov momentum,
+    :math:`p \leftarrow p - \eta (g + \beta v)`. Keras multiplies the gradient by the rate before it
+    enters the velocity, so a schedule acts differently there.
 
     Args:
         learning_rate: a number or a schedule.
-        beta: decay rate of the velocity, in [0, 1).
+        beta: decay rate of the velocity :math:`v`, in [0, 1).
         nesterov: whether to use Nesterov momentum.
 
     Raises:
@@ -98,9 +108,14 @@ class MeanSquareState(NamedTuple):
 
 @pytree
 class rmsprop(PerLeafOptimizer):
-    """RMSProp as in Keras, v = rho v + (1 - rho) g^2; p = p - lr g / sqrt(v + epsilon).
+    r"""RMSProp as in Keras, whose steps are relative to the size of recent gradients.
 
-    Epsilon is inside the root; torch adds it outside.
+    .. math::
+
+        v &\leftarrow \rho v + (1 - \rho) g^2 \\
+        p &\leftarrow p - \eta g / \sqrt{v + \epsilon}
+
+    with learning rate :math:`\eta`. Epsilon is inside the root; torch adds it outside.
 
     Args:
         learning_rate: a number or a schedule.
@@ -141,11 +156,18 @@ class AdagradState(NamedTuple):
 
 @pytree
 class adagrad(PerLeafOptimizer):
-    """Adagrad as in Keras, a = a + g^2; p = p - lr g / sqrt(a + epsilon).
+    r"""Adagrad as in Keras, whose steps are relative to the size of all gradients so far.
+
+    .. math::
+
+        a &\leftarrow a + g^2 \\
+        p &\leftarrow p - \eta g / \sqrt{a + \epsilon}
+
+    with learning rate :math:`\eta`.
 
     Args:
         learning_rate: a number or a schedule.
-        initial_accumulator_value: initial value of a.
+        initial_accumulator_value: initial value of :math:`a`.
         epsilon: added to the accumulator, inside the root.
 
     Raises:
@@ -187,16 +209,23 @@ class MeanState(NamedTuple):
 
 @pytree
 class lion(PerLeafOptimizer):
-    """Lion, c = beta1 m + (1 - beta1) g; m = beta2 m + (1 - beta2) g.
+    r"""Lion, which moves every parameter by the same distance.
 
-    p = p - lr (sign(c) + weight_decay p): every parameter moves by the learning rate, so use a
-    rate 3 to 10 times smaller than for Adam. The default is 1e-4 (1e-3 in Keras).
+    .. math::
+
+        c &= \beta_1 m + (1 - \beta_1) g \\
+        m &\leftarrow \beta_2 m + (1 - \beta_2) g \\
+        p &\leftarrow p - \eta (\mathrm{sign}(c) + \lambda p)
+
+    with learning rate :math:`\eta` and weight decay :math:`\lambda`. Every parameter moves by the
+    learning rate, so use a rate 3 to 10 times smaller than for Adam. The default is 1e-4 (1e-3 in
+    Keras).
 
     Args:
         learning_rate: a number or a schedule.
-        beta1: weight of the mean in the update direction c, in [0, 1).
+        beta1: weight of the mean in the update direction :math:`c`, in [0, 1).
         beta2: decay rate of the mean, in [0, 1).
-        weight_decay: each update shrinks p by this times the learning rate.
+        weight_decay: each update shrinks :math:`p` by this times the learning rate.
 
     Raises:
         ValueError: a hyperparameter is out of range.

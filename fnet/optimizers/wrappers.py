@@ -53,9 +53,12 @@ class Wrapper(Optimizer):
 
 @pytree
 class clipped(Wrapper):
-    """Clips gradients by their global norm, g min(1, max_norm / |g|), |g| over all parameters.
+    r"""Clips gradients by their global norm.
 
-    This is `global_clipnorm` of Keras; its `clipnorm` clips each array by its own norm.
+    .. math:: g \leftarrow g \min(1, c / \|g\|)
+
+    with `max_norm` :math:`c` and the norm of all arrays together. This is `global_clipnorm` of
+    Keras; its `clipnorm` clips each array by its own norm.
 
     Args:
         optimizer: the optimizer to wrap, or its name.
@@ -172,11 +175,14 @@ def moved_if(due: jax.Array, move: Callable[..., Tree], trees: Tree, elementwise
 
 @pytree
 class averaged(Wrapper):
-    """Keeps an average of the parameters, a = decay a + (1 - decay) p after every update.
+    r"""Keeps an average of the parameters.
 
-    The average starts at the initial parameters (in Keras, at those after the first update).
-    Training continues with the parameters themselves; `opt_state.average` holds the average, and
-    `fnet.averaged_params` finds it inside other wrappers too.
+    .. math:: a \leftarrow \beta a + (1 - \beta) p
+
+    after every update, with `decay` :math:`\beta`. The average starts at the initial parameters (in
+    Keras, at those after the first update). Training continues with the parameters themselves;
+    `opt_state.average` holds the average, and `fnet.averaged_params` finds it inside other wrappers
+    too.
 
     Args:
         optimizer: the optimizer to wrap, or its name.

@@ -36,12 +36,15 @@ def influence(
     shuffle: bool = True,
     memory: int | None = None,
 ) -> jax.Array:
-    """The derivative of the validation loss after a run by the weight of each training sample.
+    r"""The derivative of the validation loss after a run by the weight of each training sample.
 
-    influence[i] = d validation_loss(train(weights)) / d weights[i], where all weights are 1 and the
-    loss of a step is the mean of weight times loss over its batch. It is computed in reverse
-    through every step of the run. A sample with a positive value does harm: without it the loss
-    would be lower by about that value. The largest are the first places to look for wrong labels.
+    .. math:: I_i = \frac{\partial L(p(w))}{\partial w_i}
+
+    with the validation loss :math:`L` and the parameters :math:`p(w)` after training, where all
+    weights :math:`w` are 1 and the loss of a step is the mean of weight times loss over its batch.
+    It is computed in reverse through every step of the run. A sample with a positive value does
+    harm: without it the loss would be lower by about that value. The largest are the first places
+    to look for wrong labels.
 
     Memory grows with the square root of the number of steps, time is that of about four runs. The
     result is compared with a central difference along one random direction, two more runs; a

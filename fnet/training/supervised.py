@@ -35,7 +35,7 @@ def supervised(
     loss_weights: Any = None,
     compute_dtype: Any = None,
 ) -> Task:
-    """The task of predicting `y` from `x` with a model: minimise the mean of loss(y, net(x)).
+    """The task of predicting `y` from `x` with a model: minimise `loss(y, net(x))`.
 
     It is Keras's `compile` as a value. A batch is `(x, y)`, or `(x, y, weights)` with a weight for
     each sample, `(batch,)`, or for each step of each sample, `(batch, time)`: the loss is then the

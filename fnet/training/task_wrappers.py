@@ -126,7 +126,11 @@ class Norm:
 
 @dataclass(frozen=True)
 class l1(Norm):
-    """The penalty scale sum |w| of some parameters w, which drives them to 0.
+    r"""The penalty on the absolute values of some parameters, which drives them to 0.
+
+    .. math:: \lambda \sum |w|
+
+    with `scale` :math:`\lambda`.
 
     Args:
         scale: a number of at least 0.
@@ -153,7 +157,11 @@ class l1(Norm):
 
 @dataclass(frozen=True)
 class l2(Norm):
-    """The penalty scale sum w^2 of some parameters w.
+    r"""The penalty on the squares of some parameters.
+
+    .. math:: \lambda \sum w^2
+
+    with `scale` :math:`\lambda`.
 
     Args:
         scale: a number of at least 0. There is no factor 1/2, as in Keras.
@@ -179,11 +187,13 @@ class l2(Norm):
 
 
 def sharpness_aware(task: Task, rho: float = 0.05) -> Task:
-    """The task of a flat minimum: its gradient is taken at params + rho g / |g|.
+    r"""The task of a flat minimum: its gradient is taken a little uphill from the parameters.
 
-    g is the gradient of the task at the parameters, over the same batch with the same key. A step
-    costs two gradients. The loss and metrics of training, and the model state, are those at the
-    point that is `rho` away; evaluation is that of the task.
+    .. math:: p + \rho g / \|g\|
+
+    :math:`g` is the gradient of the task at the parameters :math:`p`, over the same batch with the
+    same key. A step costs two gradients. The loss and metrics of training, and the model state, are
+    those at the point that is `rho` away; evaluation is that of the task.
 
     Args:
         task: any task.
@@ -203,7 +213,7 @@ def sharpness_aware(task: Task, rho: float = 0.05) -> Task:
         >>> step(state, None)[0].params["x"].round(4)  # 1 - 0.1 * 2 * (1 + 0.5)
         Array(0.7, dtype=float32)
 
-    Source: Foret et al. 2021, Sharpness-Aware Minimization, algorithm 1 (p = 2).
+    Source: Foret et al. 2021, Sharpness-Aware Minimization, algorithm 1 (with the 2-norm).
     """
     if isinstance(rho, bool) or not isinstance(rho, (int, float)):
         raise TypeError(f"`rho` must be a number, got {describe(rho)}. Write rho=0.05.")
