@@ -50,10 +50,8 @@ profile.mkdir(parents=True, exist_ok=True)
 
 # Reference: Google's sections in docstrings; a name in backticks is a link if fnet has it.
 default_role = "py:obj"
-autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
-napoleon_use_ivar = True
 napoleon_use_rtype = False
 add_module_names = False
 

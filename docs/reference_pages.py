@@ -2,6 +2,9 @@
 
 In a page, the line `.. public-names::` stands for the names; a file that defines three of them or
 more is a section. A public name without a page is an error. On all pages, `fnet.name` is a link.
+
+Contracts and results, in upper case, are described with their members, all else by its arguments
+alone. Signatures leave out what says nothing, such as `Any`.
 """
 
 import inspect
@@ -9,15 +12,26 @@ import re
 from pathlib import PurePosixPath
 from types import ModuleType
 
+import jax
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
+from sphinx.util.typing import stringify_annotation
 
 import fnet
 
 MARK = ".. public-names::"
 MODULES = {"datasets": fnet.datasets, "initializers": fnet.initializers}  # public as they are
+RETURNED = "Exchange", "Grid", "Limit", "Memory", "Plan", "Program", "Run"  # never called by users
+ALIASES = {
+    stringify_annotation(alias, "smart"): name
+    for name, alias in {
+        "DTypeLike": jax.typing.DTypeLike,
+        "Initializer": fnet.initializers.Initializer,
+        "Split": fnet.datasets.Split,
+    }.items()
+}
 
 
 def home(name: str) -> str:
@@ -28,14 +42,14 @@ def home(name: str) -> str:
 
 def public_names(module: ModuleType) -> list[str]:
     """The names that a module offers, in alphabetical order."""
-    return sorted(
-        (
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_") and not isinstance(value, ModuleType)
-        ),
-        key=str.lower,
-    )
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and (module is fnet or getattr(value, "__module__", "") == module.__name__)
+    ]
+    return sorted(names, key=str.lower)
 
 
 def heading(text: str, line: str) -> str:
@@ -43,9 +57,17 @@ def heading(text: str, line: str) -> str:
 
 
 def entry(path: str, value: object) -> str:
+    name = path.rpartition(".")[2]
     if inspect.isclass(value):
-        return f".. autoclass:: {path}\n   :members:\n"
-    return f".. autofunction:: {path}\n" if callable(value) else f".. autodata:: {path}\n"
+        inherits = any(vars(fnet).get(base.__name__) is base for base in value.__mro__[1:])
+        shown = name[0].isupper() and not inherits
+        return f".. autoclass:: {path}\n" + "   :members:\n" * shown
+    if not callable(value):
+        return f".. autodata:: {path}\n   :no-value:\n"
+    if value.__name__ != name:
+        arguments = ", ".join(inspect.signature(value).parameters)
+        return f".. py:function:: {name}({arguments})\n\n   The same as `{value.__name__}`.\n"
+    return f".. autofunction:: {path}\n"
 
 
 def listing(room: str) -> str:
@@ -75,6 +97,47 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace(MARK, listing(PurePosixPath(docname).name))
 
 
+def tidy(
+    app: Sphinx, what: str, path: str, value: object, options: object, text: str, returns: str
+) -> tuple[str, str]:
+    """The signature by the names of types and functions that a user knows."""
+    if path.rpartition(".")[2] in RETURNED:
+        return "", ""
+    for long, short in ALIASES.items():
+        text, returns = (part and part.replace(long, short) for part in (text, returns))
+    text = text and re.sub(r"<function (\w+)>", r"\1", text)
+    text = text and re.sub(r": ~typing\.Any( \| None)?(?=,|\)| =)", "", text)
+    return text, None if returns == "~typing.Any" else returns
+
+
+def own_names(
+    app: Sphinx, what: str, path: str, value: object, options: object, lines: list[str]
+) -> None:
+    """Keep names in backticks that are arguments or methods here from linking to another page."""
+    try:
+        arguments = set(inspect.signature(value).parameters)
+    except (TypeError, ValueError):
+        arguments = set()
+    plain = inspect.isclass(value) and path.rpartition(".")[2][0].islower()
+
+    def own(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in arguments or (plain and hasattr(value, name)):
+            return f"``{name}``"
+        if what == "class" and hasattr(value, name):
+            return f":py:obj:`{name} <{path}.{name}>`"
+        return found[0]
+
+    lines[:] = [re.sub(r"(?<![\w:`])`(\w+)`(?!`)", own, line) for line in lines]
+
+
+def skip(
+    app: Sphinx, what: str, name: str, value: object, default: bool, options: object
+) -> bool | None:
+    """Leave out the fields of named tuples, which the docstrings describe."""
+    return True if type(value).__name__ == "_tuplegetter" else None
+
+
 def link_names(app: Sphinx, doctree: nodes.document) -> None:
     """Make every `fnet.name` in the text a link to the reference."""
     for literal in list(doctree.findall(nodes.literal)):
@@ -93,7 +156,11 @@ def check(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("builder-inited", check)
     app.connect("source-read", fill)
     app.connect("doctree-read", link_names)
+    app.connect("autodoc-process-signature", tidy)
+    app.connect("autodoc-process-docstring", own_names)
+    app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,13 +32,13 @@ def export_run(
     shuffle: bool = True,
     platforms: Sequence[str] = PLATFORMS,
 ) -> bytes:
-    """Export a whole run, (state, history) = train(task, state, data, ...), as bytes.
+    """Export a whole run, `(state, history) = train(task, state, data, ...)`, as bytes.
 
     Loop, order of samples, model, gradient, update and history are one StableHLO program for CPUs,
     CUDA and TPUs. `state` and `data` are its arguments: their numbers are not in the file, and
     their shapes are enough here. Nothing is compiled.
 
-    After the first 48 bytes the file is one of `jax.export`, which needs no fnet to run it:
+    After the first 48 bytes the file is one of `jax.export`, which needs no fnet to run it::
 
         run = jax.export.deserialize(bytearray(file[48:]))
         arrays, history = run.call(arrays, data)            # and validation, if there is any
@@ -48,9 +48,9 @@ def export_run(
 
     The number of samples is fixed, since the order of samples and the loops depend on it. JAX reads
     the file for about six months; after that, export anew with the version at hand, from the same
-    task. For a compiler that is not JAX's, `run.mlir_module()` is
-    the text, after an export for a single platform: with `platforms=("cpu",)` IREE 3.13 compiles it
-    for CPUs and computes the same losses within rounding.
+    task. For a compiler that is not JAX's, `run.mlir_module()` is the text, after an export for a
+    single platform: with `platforms=("cpu",)` IREE 3.13 compiles it for CPUs and computes the same
+    losses within rounding.
 
     Args:
         task: what to minimise.

@@ -61,7 +61,7 @@ def fit(
     and `resume="auto"` continues it.
 
     Args:
-        task: what to minimise, see `supervised` and `task`.
+        task: what to minimise, see `supervised` and `fnet.task`.
         state: where the run starts; it stays valid. The next run starts from the returned state.
         data: what the task takes, in one of these forms:
 

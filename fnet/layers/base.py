@@ -48,7 +48,7 @@ class Layer(Static, abc.ABC):
     """Base class of layers; by default without parameters or state, and shape-preserving.
 
     Subclass it for a layer with state or randomness of its own: a frozen dataclass whose fields are
-    hyperparameters, numbers and tuples, with
+    hyperparameters, numbers and tuples, with::
 
         init(key, in_shape)                       -> params, state, out_shape
         apply(params, state, x, key, training)    -> y, state

@@ -125,8 +125,8 @@ class lstm(Units):
 
     Maps sequences `(batch, time, features)` to the last :math:`h`, `(batch, units)`. The kernel
     :math:`W` has shape `(features, 4 units)`, the recurrent kernel :math:`U` `(units, 4 units)`,
-    the bias :math:`b` `(4 units,)`, in the order of the formula; :math:`h` and :math:`c` start at
-    0. The bias of :math:`f` starts at 1. For sequences of different lengths pass
+    the bias :math:`b` `(4 units,)`, in the order of the formula; :math:`h` and :math:`c` start
+    at 0, the bias of :math:`f` at 1. For sequences of different lengths pass
     `{"x": x, "mask": mask}`, see `recurrent`.
 
     Args:

@@ -25,7 +25,7 @@ UNROLL = "Omit it to run one time step per iteration."
 
 
 class Cell(abc.ABC):
-    """Base class of cells: what a recurrent layer does in one time step.
+    """Base class of cells: what a recurrent layer does in one time step. A cell has::
 
         init_cell(key, in_shape)    -> params       in_shape: that of one time step, (features,)
         start(params, x)            -> carry        before the first step
@@ -59,15 +59,19 @@ class Cell(abc.ABC):
     """
 
     @abc.abstractmethod
-    def init_cell(self, key: jax.Array, in_shape: Shape) -> Tree: ...
+    def init_cell(self, key: jax.Array, in_shape: Shape) -> Tree:
+        """Return the parameters, for inputs of one time step of this shape."""
 
     @abc.abstractmethod
-    def start(self, params: Tree, x: Any) -> Tree: ...
+    def start(self, params: Tree, x: Any) -> Tree:
+        """Return the carry before the first step."""
 
     @abc.abstractmethod
-    def step(self, params: Tree, carry: Tree, x: Any) -> tuple[Tree, jax.Array]: ...
+    def step(self, params: Tree, carry: Tree, x: Any) -> tuple[Tree, jax.Array]:
+        """Return the carry and the output after one step."""
 
     def project(self, params: Tree, x: jax.Array) -> Any:
+        """Return what `start` and `step` get of `x`."""
         return x
 
 

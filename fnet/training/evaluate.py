@@ -34,7 +34,7 @@ def evaluate(
     """Loss and metrics at inference, averaged over all samples.
 
     Args:
-        task: what to evaluate, see `supervised` and `task`.
+        task: what to evaluate, see `supervised` and `fnet.task`.
         state: a TrainState, or the parameters alone.
         data: what the task takes, such as `(x, y)`: a tree of arrays of the same length. None for
             a task that draws its own, which is evaluated once.

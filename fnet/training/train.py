@@ -40,7 +40,7 @@ def train(
     over its own samples.
 
     Args:
-        task: what to minimise, see `supervised` and `task`.
+        task: what to minimise, see `supervised` and `fnet.task`.
         state: where the run starts; it stays valid.
         data: what the task takes, such as `(x, y)`: a tree of arrays with the samples in axis 0 of
             every leaf. Bytes stay bytes. None for a task that draws its own.
