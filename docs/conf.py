@@ -52,6 +52,7 @@ profile.mkdir(parents=True, exist_ok=True)
 default_role = "py:obj"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
+napoleon_attr_annotations = False
 napoleon_use_rtype = False
 add_module_names = False
 

@@ -131,6 +131,15 @@ def own_names(
     lines[:] = [re.sub(r"(?<![\w:`])`(\w+)`(?!`)", own, line) for line in lines]
 
 
+def describe_returns(
+    app: Sphinx, what: str, path: str, value: object, options: object, lines: list[str]
+) -> None:
+    """Keep what stands before a colon in `Returns` from being taken for a type."""
+    for i, line in enumerate(lines):
+        if line.strip() == "Returns:":
+            lines[i + 1] = re.sub(r"^( *)", r"\1: ", lines[i + 1])
+
+
 def skip(
     app: Sphinx, what: str, name: str, value: object, default: bool, options: object
 ) -> bool | None:
@@ -162,5 +171,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", link_names)
     app.connect("autodoc-process-signature", tidy)
     app.connect("autodoc-process-docstring", own_names)
+    app.connect("autodoc-process-docstring", describe_returns)
     app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -31,7 +31,11 @@ Values = dict[str, Any]  # arrays and statistics by name
 
 
 class Task(Static, abc.ABC):
-    """What is minimised; the two functions are the contract, the rest makes errors better."""
+    """What is minimised: `loss` and `evaluate` are the contract, the rest makes errors better.
+
+    `supervised` and `fnet.task` make one. For another, write a frozen dataclass of this class that
+    holds only hyperparameters, so that it hashes, compares and pickles by value.
+    """
 
     independent = False  # whether what a sample evaluates to depends on that sample alone
 
