@@ -16,6 +16,7 @@ import jax
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.errors import SphinxError
 from sphinx.util.typing import stringify_annotation
 
@@ -30,6 +31,7 @@ ALIASES = {
         "DTypeLike": jax.typing.DTypeLike,
         "Initializer": fnet.initializers.Initializer,
         "Split": fnet.datasets.Split,
+        "Array": jax.Array,  # last, since it is part of the others
     }.items()
 }
 
@@ -165,6 +167,8 @@ def check(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    for field in PyObject.doc_field_types:
+        field.label = "Attributes" if field.name == "variable" else field.label
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("builder-inited", check)
     app.connect("source-read", fill)

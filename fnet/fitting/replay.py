@@ -196,8 +196,8 @@ def batch_of(
 ) -> tuple[np.ndarray, Any]:
     """The rows that a step of a run takes: their numbers, and their values.
 
-    With n steps in an epoch, step s is number s mod n of epoch s // n, and takes the rows at the
-    positions from (s mod n) * batch_size on in the order of `(state.key, epoch)`.
+    With n steps in an epoch, step s is number `s % n` of epoch `s // n`, and takes the rows at the
+    positions from `(s % n) * batch_size` on in the order of `(state.key, epoch)`.
 
     Args:
         state: any state of the run, for its key and, without `step`, its step.
