@@ -54,6 +54,7 @@ autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 napoleon_attr_annotations = False
 napoleon_use_ivar = True
+napoleon_use_param = False  # "mesh, shardings: as for train" stays one entry
 napoleon_use_rtype = False
 add_module_names = False
 
