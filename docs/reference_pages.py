@@ -115,7 +115,7 @@ def tidy(
 def own_names(
     app: Sphinx, what: str, path: str, value: object, options: object, lines: list[str]
 ) -> None:
-    """Keep names in backticks that are arguments or methods here from linking to another page."""
+    """Keep arguments and methods in backticks from linking to other pages, and the dot of .gz."""
     try:
         arguments = set(inspect.signature(value).parameters)
     except (TypeError, ValueError):
@@ -124,13 +124,13 @@ def own_names(
 
     def own(found: re.Match[str]) -> str:
         name = found[1]
-        if name in arguments or (plain and hasattr(value, name)):
+        if name in arguments or name[0] == "." or (plain and hasattr(value, name)):
             return f"``{name}``"
         if what == "class" and hasattr(value, name):
             return f":py:obj:`{name} <{path}.{name}>`"
         return found[0]
 
-    lines[:] = [re.sub(r"(?<![\w:`])`(\w+)`(?!`)", own, line) for line in lines]
+    lines[:] = [re.sub(r"(?<![\w:`])`(\w+|\.[\w.]+)`(?!`)", own, line) for line in lines]
 
 
 def describe_returns(

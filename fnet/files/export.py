@@ -41,7 +41,7 @@ def export(
     state: Tree | None = None,
     dtype: DTypeLike = "float32",
 ) -> bytes:
-    """Export the inference pass y = apply(net, params, x, state) with its parameters as bytes.
+    """Export the inference pass, `y = apply(net, params, x, state)`, as bytes with its parameters.
 
     The program runs on CPUs, CUDA and TPUs, and on any number of samples. It is compiled only when
     it is loaded and called.
@@ -89,7 +89,7 @@ def export(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Program:
-    """A loaded model, y = program(x) for `x` of shape `(batch, *in_shape)`; it works under jit.
+    """A loaded model, `y = program(x)` for `x` of shape `(batch, *in_shape)`; it works in jit.
 
     Attributes:
         in_shape: the shape of one sample, without the batch axis, or a tree of shapes.

@@ -125,7 +125,7 @@ def export_run(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """A loaded run, (state, history) = run(state, data), or with validation data as a third."""
+    """A loaded run, `(state, history) = run(state, data)`, or with validation data as a third."""
 
     exported: jax_export.Exported
 

@@ -39,7 +39,7 @@ def from_equinox(
 ) -> Layer:
     """Use a module of equinox as a layer, with its dropout and running statistics.
 
-    The module computes one sample, and the layer maps it over the batch, y_i = module(x_i). The
+    The module computes one sample, and the layer maps it over the batch, `y[i] = module(x[i])`. The
     parameters are its floating arrays, named by path, as in `layers/0/weight`. Its other arrays and
     its `eqx.nn.State` are the state. `eqx.nn.inference_mode` switches it, and in training its
     argument `key` is another key for each sample. `layer.to_module(params, state)` gives the pair

@@ -30,15 +30,15 @@ def from_flax(module: Any, *, flag: str | None = None, dtype: Any = None) -> Lay
     """Use a module of flax, linen or NNX, as a layer, with its dropout and running statistics.
 
     The parameters are those that flax makes: for linen `module.init(key, x)["params"]`, for NNX
-    the values of the `nnx.Param`s. All other collections and variables are the state. In training,
+    the values of each `nnx.Param`. All other collections and variables are the state. In training,
     a linen module draws dropout from `rngs={"dropout": key}`, and an NNX module from streams that
-    `nnx.reseed(module, dropout=key)` starts anew. NNX modules are switched by `train()` and
-    `eval()`; `layer.to_module(params, state)` gives one back.
+    `nnx.reseed(module, dropout=key)` starts anew. NNX modules are switched by `module.train()` and
+    `module.eval()`; `layer.to_module(params, state)` gives one back.
 
     Args:
         module: a linen module; or an NNX module, which starts with the values it has; or a function
             `rngs -> module`, which makes an NNX module with new values for each key.
-        flag: the argument of the module's call that is true in training. `train`, `training`,
+        flag: the argument of the module's call that is true in training. ``train``, `training`,
             `is_training`, and their opposites `deterministic`, `use_running_average` and
             `inference` are found without it.
         dtype: the dtype of the input, such as `"int32"` for token ids; by default float. Only

@@ -32,7 +32,7 @@ def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) 
 
     Args:
         transformed: what `hk.transform` or `hk.transform_with_state` returns.
-        flag: the argument of the function that is true in training. `is_training`, `train`,
+        flag: the argument of the function that is true in training. `is_training`, ``train``,
             `training`, and their opposites `deterministic`, `use_running_average` and `inference`
             are found without it.
         dtype: the dtype of the input, such as `"int32"` for token ids; by default float. Only
