@@ -121,8 +121,8 @@ class one_cycle(Hyperparameters):
 
     .. math::
 
-        \eta(t) &= c(\eta_0 / d, \eta_0, t / w), & t &\le w \\
-        \eta(t) &= c(\eta_0, \eta_0 / (d f), (t - w) / (T - w)), & w \le t &\le T \\
+        \eta(t) &= c(\eta_0 / d, \eta_0, t / w) \quad (t < w) \\
+        \eta(t) &= c(\eta_0, \eta_0 / (d f), (t - w) / (T - w)) \quad (w \le t \le T) \\
         c(a, b, s) &= a + (b - a) (1 - \cos(\pi s)) / 2
 
     then constant; with `learning_rate` :math:`\eta_0`, `div_factor` :math:`d`, `final_div_factor`
