@@ -9,6 +9,7 @@ alone. Signatures leave out what says nothing, such as `Any`.
 
 import inspect
 import re
+import sys
 from pathlib import PurePosixPath
 from types import ModuleType
 
@@ -65,7 +66,10 @@ def entry(path: str, value: object) -> str:
         shown = name[0].isupper() and not inherits
         return f".. autoclass:: {path}\n" + "   :members:\n" * shown
     if not callable(value):
-        return f".. autodata:: {path}\n   :no-value:\n"
+        text = inspect.getsource(sys.modules[home(name)])
+        comment = re.search(rf"^{name} = .*  # (.*)", text, re.MULTILINE)
+        assert comment, f"{name} must be defined with a comment that says what it is"
+        return f".. py:data:: {name}\n\n   {comment[1].capitalize()}.\n"
     if value.__name__ != name:
         arguments = ", ".join(inspect.signature(value).parameters)
         return f".. py:function:: {name}({arguments})\n\n   The same as `{value.__name__}`.\n"
