@@ -176,6 +176,14 @@ from .plots import (
     plot_history as plot_history,
     plot_predictions as plot_predictions,
 )
+from .tracking import (
+    CSVWriter as CSVWriter,
+    TensorBoardWriter as TensorBoardWriter,
+    live_plot as live_plot,
+    log_history as log_history,
+    log_many as log_many,
+    log_to as log_to,
+)
 from .training import (
     Task as Task,
     TrainState as TrainState,

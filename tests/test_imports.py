@@ -10,7 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "fnet"
 ORDER = (
     "core layers models losses optimizers data datasets distributed training files interop fitting "
-    "planning plots"
+    "planning plots tracking"
 )
 FOLDERS = {path.stem: path for path in PACKAGE.iterdir() if path.stem not in ("__init__", "py")}
 
@@ -41,5 +41,14 @@ def test_every_folder_has_its_place():
 def test_importing_fnet_imports_only_what_it_needs():
     code = "import fnet, sys; print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
-    others = {"matplotlib", "tqdm", "safetensors", "orbax", "grain", "optax", "chex"}
+    others = {
+        "matplotlib",
+        "tqdm",
+        "safetensors",
+        "orbax",
+        "grain",
+        "optax",
+        "chex",
+        "tensorboardX",
+    }
     assert not loaded & (others | {"flax", "equinox", "haiku"})

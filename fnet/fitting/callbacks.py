@@ -1,11 +1,17 @@
 """Callbacks of `fit`: functions `callback(epoch, state, logs)` after each epoch.
 
-One returns None, `STOP` to end the run, or a TrainState to go on from. One that remembers may have
-three more names, so that a resumed run continues as if nothing had happened:
+One returns None, `STOP` to end the run, or a TrainState to go on from. It may have four more names,
+so that a resumed run continues as if nothing had happened:
 
-    resume(history)    is called before a resumed run, with the history so far
-    memory             a tree of arrays, which is saved with the run and set before `resume`
-    end(state)         is called after a complete run, and may return another state as its result
+    memory                          a dict of arrays, saved with the run; set before `begin`, to {}
+                                    unless they were saved
+    begin(state, history, resume)   is called before anything is compiled, with the state to start
+                                    from, the history so far, and whether `fit` was told to resume;
+                                    in a new run each entry of the history has the length 0
+    recorded(series)                is called before each call with what the steps of the epoch
+                                    recorded, as in `history["record"]`
+    end(state)                      is called after a complete run, and may return another state as
+                                    its result
 """
 
 from collections.abc import Mapping
@@ -51,7 +57,7 @@ class Patient:
         self.waited += 1
         return False
 
-    def resume(self, history: Mapping[str, Any]) -> None:
+    def begin(self, state: TrainState, history: Mapping[str, Any], resume: bool) -> None:
         for epoch, value in enumerate(history.get(self.monitor.name, ())):
             self.advance(epoch, {self.monitor.name: value})
 

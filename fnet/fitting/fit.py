@@ -94,8 +94,8 @@ def fit(
         callbacks: functions `callback(epoch, state, logs)`, called after each epoch with its
             number from 0, the state (which stays valid) and the epoch's logs as floats. One that
             returns `fnet.STOP` ends the run; one that returns a TrainState of the same form makes
-            it go on from there, at the step where it is. One that remembers also has a
-            `resume(history)`.
+            it go on from there, at the step where it is. What else one may have stands at the top
+            of `fnet/fitting/callbacks.py`.
         resume: "auto" continues from the newest checkpoint, or starts where there is none. The
             other arguments must be what they were, except `epochs`, which may be larger.
         mesh, shardings: the devices to train on, as for `train`. A run saved on some devices
@@ -158,6 +158,7 @@ def fit(
         run_record = RunRecord(program, names, identity, begin, saver, callbacks, source.ignores)
         if resume:
             run_record.resume()
+        run_record.begin(shown(source, run_record.at.state, callbacks), resume is not None)
         try:
             run_epochs(source, run_record, epochs, validation, callbacks, progress, interrupted)
         except BaseException:
@@ -214,13 +215,15 @@ def run_epochs(
                 source.program, at.state.params, at.state.model_state, validation, at.state.step
             )
             logs |= {f"val_{name}": mean for name, mean in jax.device_get(means).items()}
-        logs = run_record.close_epoch(logs, jax.device_get(at.sums.record))
+        record = jax.device_get(at.sums.record)
+        record = {name: record[name] for name in source.program.recorded}  # jit sorts them
+        logs = run_record.close_epoch(logs, record)
         line.close(logs)
         run_record.save_best(logs)
         run_record.at = source.begin(at.state)  # closed once, even if a callback raises
-        shown = copied(at.state) if source.ignores and callbacks else at.state
-        state, run_record.ended = called(callbacks, run_record.epochs - 1, shown, logs)
-        if state is not shown:
+        before = shown(source, at.state, callbacks)
+        state, run_record.ended = called(callbacks, run_record.epochs - 1, before, logs, record)
+        if state is not before:
             state = copied(state) if source.ignores else state
             run_record.at = source.begin(source.program.devices.shard_state(state))
         if run_record.due():
@@ -233,17 +236,24 @@ def copied(state: TrainState) -> TrainState:
     return jax.tree.map(jnp.copy, state)
 
 
+def shown(source: Source, state: TrainState, callbacks: Sequence[Callback]) -> TrainState:
+    """The state for callbacks, to whom it stays valid."""
+    return copied(state) if source.ignores and callbacks else state
+
+
 def means_of(source: Source, at: EpochState) -> Logs:
     """The logs of the steps so far."""
     return averages(source.program, jax.device_get(at.sums.totals), at.samples)
 
 
 def called(
-    callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs
+    callbacks: Sequence[Callback], epoch: int, state: TrainState, logs: Logs, record: Logs
 ) -> tuple[TrainState, bool]:
     """Call every callback; return the state to go on from, and whether one ends the run."""
     ended, floats = False, {name: float(value) for name, value in logs.items()}
     for callback in callbacks:
+        if record and hasattr(callback, "recorded"):
+            callback.recorded(record)
         result = callback(epoch, state, floats)
         ended |= result is STOP
         if isinstance(result, TrainState):

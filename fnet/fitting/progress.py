@@ -1,11 +1,18 @@
-"""Progress: a bar for each epoch on a terminal, a line for each epoch elsewhere."""
+"""Progress: a bar for each epoch on a terminal, a line for each epoch elsewhere.
 
+In a notebook the epoch in progress has a bar too, a widget, in whose place its line comes.
+"""
+
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core.notebook import in_notebook
+
 REFRESH_SECONDS = 0.1
+FORM = "{desc} {bar} {n_fmt}/{total_fmt} {elapsed}{postfix}"
 
 
 def described(logs: Mapping[str, Any]) -> str:
@@ -16,19 +23,26 @@ class Progress:
     """The line of one epoch, on standard output; `steps` is None where it is not known."""
 
     def __init__(self, epoch: int, epochs: int, steps: int | None, enabled: bool):
-        self.title, self.enabled = f"epoch {epoch}/{epochs}", enabled
+        self.title, self.enabled, self.total = f"epoch {epoch}/{epochs}", enabled, steps
         self.began = self.shown = time.monotonic()
         self.steps, self.bar = 0, None
-        if enabled and sys.stdout.isatty():
+        self.lasting = enabled and sys.stdout.isatty()  # a bar that stays as the line of its epoch
+        self.passing = enabled and not self.lasting and has_widgets()
+        if self.lasting:
             from tqdm import tqdm
 
-            form = "{desc} {bar} {n_fmt}/{total_fmt} {elapsed}{postfix}"
-            self.bar = tqdm(desc=self.title, total=steps, bar_format=form, file=sys.stdout)
+            self.bar = tqdm(desc=self.title, total=steps, bar_format=FORM, file=sys.stdout)
 
     def update(self, steps: int, means: Callable[[], Mapping[str, Any]]) -> None:
         self.steps = steps
         # Showing a number waits for it, so not at every step: the device should run ahead.
-        if self.bar is not None and time.monotonic() - self.shown > REFRESH_SECONDS:
+        if time.monotonic() - self.shown < REFRESH_SECONDS:
+            return
+        if self.passing and self.bar is None:  # now, since a widget takes as long as a short epoch
+            from tqdm.notebook import tqdm
+
+            self.bar = tqdm(desc=self.title, total=self.total, bar_format=FORM, leave=False)
+        if self.bar is not None:
             self.shown = time.monotonic()
             self.bar.set_postfix_str(described(means()), refresh=False)
             self.bar.update(steps - self.bar.n)
@@ -39,7 +53,7 @@ class Progress:
             self.bar.update(self.steps - self.bar.n)
             self.bar.refresh()
             self.bar.close()
-        elif self.enabled:
+        if self.enabled and not self.lasting:
             print(
                 f"{self.title}: {time.monotonic() - self.began:.1f} s, {described(logs)}",
                 flush=True,
@@ -51,3 +65,7 @@ class Progress:
             self.bar.close()
         if self.enabled and words:
             print(f"{self.title}: {words}", flush=True)
+
+
+def has_widgets() -> bool:
+    return in_notebook() and importlib.util.find_spec("ipywidgets") is not None

@@ -9,6 +9,7 @@ from ..core.trees import in_form, on_device
 from ..files.checkpoints import Saver
 from ..training.epochs import History
 from ..training.program import Program
+from ..training.state import TrainState
 from ..training.step import EpochSums, Logs, empty_sums
 from .sources import EpochState
 
@@ -34,9 +35,11 @@ class RunRecord:
         self.at, self.saver, self.callbacks = at, saver, callbacks
         self.in_place = in_place  # the next steps take the memory of a state
         nothing = {name: np.zeros(0) for name in names}
-        self.history: History = nothing | {"record": empty_sums(program, 0).record}
+        record = empty_sums(program, 0).record
+        self.history: History = nothing | {"record": {n: record[n] for n in self.series}}
         self.ended = False  # by a callback
         self.moment: tuple[int, ...] = ()  # that was saved last
+        self.memories: dict[str, Any] = {}  # of callbacks, that were saved
 
     @property
     def epochs(self) -> int:
@@ -102,26 +105,30 @@ class RunRecord:
             if self.in_place:
                 self.saver.wait()
 
-    def resume(self) -> bool:
-        """Move to the newest good checkpoint; return whether there is one."""
+    def resume(self) -> None:
+        """Move to the newest good checkpoint, if there is one."""
         found = self.saver and self.saver.checkpoints.read_latest(self.at.state)
         if not found:
-            return False
+            return
         state, run = found
         self.check(run)
         self.history = {name: run["history"][name] for name in self.names}
-        self.history["record"] = run["history"].get("record", {})
+        record = run["history"].get("record", {})
+        self.history["record"] = {name: record[name] for name in self.series if name in record}
         steps, samples, skipped = (int(run["place"][n]) for n in ("steps", "samples", "skipped"))
         totals = in_form(run["sums"], self.at.sums.totals)  # a file knows only dicts
         sums = EpochSums(totals, run.get("record", {}))
         self.at, self.ended = EpochState(state, sums, steps, samples, skipped), bool(run["ended"])
         self.moment = int(state.step), self.epochs, self.ended
+        self.memories = run.get("memories", {})
+
+    def begin(self, state: TrainState, resume: bool) -> None:
+        """Tell the callbacks where the run starts."""
         for i, callback in enumerate(self.callbacks):
-            if memory := run.get("memories", {}).get(str(i)):
-                callback.memory = memory
-            if hasattr(callback, "resume"):
-                callback.resume(self.history)
-        return True
+            if hasattr(callback, "memory"):
+                callback.memory = self.memories.get(str(i), {})
+            if hasattr(callback, "begin"):
+                callback.begin(state, self.history, resume)
 
     def check(self, run: dict[str, Any]) -> None:
         """Refuse to resume a run that is not this one."""
