@@ -1,10 +1,12 @@
 """Pictures of runs: a history, a sweep, and what a model says of single images."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .core.notebook import notebook
 from .training.grid import Grid
 
 if TYPE_CHECKING:  # matplotlib takes seconds to import, so only a call does
@@ -37,7 +39,6 @@ def plot_history(history: Mapping[str, Any]) -> "Figure":
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['loss']
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     names = [name for name in history if not name.startswith("val_") and name != "record"]
@@ -48,7 +49,7 @@ def plot_history(history: Mapping[str, Any]) -> "Figure":
     record = dict(history.get("record", {}))
     steps = record.pop("step", ())
     count = len(names) + len(record)
-    figure = Figure(figsize=(4.8 * count, 3.4), layout="constrained")
+    figure = new_figure(figsize=(4.8 * count, 3.4), layout="constrained")
     panels = figure.subplots(1, count, squeeze=False)[0]
     for axes, (name, series) in zip(panels[len(names) :], record.items(), strict=True):
         axes.plot(steps, series, color=TRAINING, linewidth=0.8)
@@ -61,6 +62,23 @@ def plot_history(history: Mapping[str, Any]) -> "Figure":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend(frameon=False)
     return figure
+
+
+def new_figure(**options: Any) -> "Figure":
+    """A figure that a notebook shows, though it is none of pyplot's, which would keep it."""
+    from matplotlib.figure import Figure
+
+    if shell := notebook():
+        as_png = shell.display_formatter.formatters["image/png"]
+        if Figure not in as_png:
+            as_png.for_type(Figure, png)
+    return Figure(**options)
+
+
+def png(figure: "Figure") -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def tidy(axes: "Axes", x: str, y: str) -> None:
@@ -98,8 +116,6 @@ def plot_grid(grid: Grid, history: Mapping[str, Any], name: str = "val_loss") ->
         >>> figure.axes[0].get_xlabel()
         'learning rate'
     """
-    from matplotlib.figure import Figure
-
     if name not in history:
         known = ", ".join(repr(known) for known in history if known != "record")
         raise ValueError(f"`name` must be one of {known}, got {name!r}. Pass one of these.")
@@ -114,7 +130,7 @@ def plot_grid(grid: Grid, history: Mapping[str, Any], name: str = "val_loss") ->
     for i, row in enumerate(rows):
         others = [f"{label} {value:g}" for label, value in row.items() if label != first]
         lines.setdefault(", ".join(others).replace("_", " "), []).append(i)
-    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+    figure = new_figure(figsize=(5.6, 3.8), layout="constrained")
     axes = figure.subplots()
     for number, (label, of_line) in enumerate(lines.items()):
         color, style = COLORS[number % len(COLORS)], STYLES[number % len(STYLES)]
@@ -155,7 +171,6 @@ def plot_predictions(
         >>> len(figure.axes)
         2
     """
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     images, labels, probabilities = map(np.asarray, (images, labels, probabilities))
@@ -168,7 +183,7 @@ def plot_predictions(
     columns = min(len(images), 5)
     rows = -(-len(images) // columns)
     layout = ConstrainedLayoutEngine(hspace=0.1)  # so that words stay with their own image
-    figure = Figure(figsize=(1.7 * columns, 2.3 * rows), layout=layout)
+    figure = new_figure(figsize=(1.7 * columns, 2.3 * rows), layout=layout)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(images) :]:
         axes.remove()

@@ -197,8 +197,9 @@ def run_epochs(
     interrupted: Interruption,
 ) -> None:
     """Continue the run until its last epoch, or until something ends it earlier."""
+    line = Progress(epochs, source.steps, progress)
     while run_record.epochs < epochs and not (run_record.ended or interrupted()):
-        line = Progress(run_record.epochs + 1, epochs, source.steps, progress)
+        line.begin(run_record.epochs + 1)
         for at in source.epoch(run_record.at, interrupted):
             run_record.at = at
             line.update(at.steps, partial(means_of, source, at))
@@ -228,6 +229,7 @@ def run_epochs(
             run_record.at = source.begin(source.program.devices.shard_state(state))
         if run_record.due():
             run_record.save()
+    line.end()
 
 
 @jax.jit

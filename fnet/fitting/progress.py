@@ -1,6 +1,6 @@
 """Progress: a bar for each epoch on a terminal, a line for each epoch elsewhere.
 
-In a notebook the epoch in progress has a bar too, a widget, in whose place its line comes.
+In a notebook there is a widget too, which shows the epoch in progress.
 """
 
 import importlib.util
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core.notebook import in_notebook
+from ..core.notebook import notebook
 
 REFRESH_SECONDS = 0.1
 FORM = "{desc} {bar} {n_fmt}/{total_fmt} {elapsed}{postfix}"
@@ -20,25 +20,31 @@ def described(logs: Mapping[str, Any]) -> str:
 
 
 class Progress:
-    """The line of one epoch, on standard output; `steps` is None where it is not known."""
+    """The lines of a run, on standard output; `steps` an epoch is None where it is not known."""
 
-    def __init__(self, epoch: int, epochs: int, steps: int | None, enabled: bool):
-        self.title, self.enabled, self.total = f"epoch {epoch}/{epochs}", enabled, steps
+    def __init__(self, epochs: int, steps: int | None, enabled: bool):
+        self.epochs, self.total, self.enabled = epochs, steps, enabled
+        self.on_terminal = enabled and sys.stdout.isatty()
+        self.has_widget = enabled and not self.on_terminal and has_widgets()
+        self.bar: Any = None  # of the epoch on a terminal, of the run in a notebook
+
+    def begin(self, epoch: int) -> None:
+        self.title, self.steps = f"epoch {epoch}/{self.epochs}", 0
         self.began = self.shown = time.monotonic()
-        self.steps, self.bar = 0, None
-        self.lasting = enabled and sys.stdout.isatty()  # a bar that stays as the line of its epoch
-        self.passing = enabled and not self.lasting and has_widgets()
-        if self.lasting:
+        if self.on_terminal:
             from tqdm import tqdm
 
-            self.bar = tqdm(desc=self.title, total=steps, bar_format=FORM, file=sys.stdout)
+            self.bar = tqdm(desc=self.title, total=self.total, bar_format=FORM, file=sys.stdout)
+        elif self.bar is not None:
+            self.bar.reset(self.total)
+            self.bar.set_description_str(self.title, refresh=False)
 
     def update(self, steps: int, means: Callable[[], Mapping[str, Any]]) -> None:
         self.steps = steps
         # Showing a number waits for it, so not at every step: the device should run ahead.
         if time.monotonic() - self.shown < REFRESH_SECONDS:
             return
-        if self.passing and self.bar is None:  # now, since a widget takes as long as a short epoch
+        if self.has_widget and self.bar is None:  # only now: it takes as long as some runs
             from tqdm.notebook import tqdm
 
             self.bar = tqdm(desc=self.title, total=self.total, bar_format=FORM, leave=False)
@@ -48,19 +54,21 @@ class Progress:
             self.bar.update(steps - self.bar.n)
 
     def close(self, logs: Mapping[str, Any]) -> None:
+        """End the line of an epoch with its logs."""
         if self.bar is not None:
             self.bar.set_postfix_str(described(logs), refresh=False)
             self.bar.update(self.steps - self.bar.n)
             self.bar.refresh()
+        if self.on_terminal:
             self.bar.close()
-        if self.enabled and not self.lasting:
+        elif self.enabled:
             print(
                 f"{self.title}: {time.monotonic() - self.began:.1f} s, {described(logs)}",
                 flush=True,
             )
 
     def end(self, words: str = "") -> None:
-        """End the line early, with a word on the run."""
+        """End the run, early with a word on why."""
         if self.bar is not None:
             self.bar.close()
         if self.enabled and words:
@@ -68,4 +76,4 @@ class Progress:
 
 
 def has_widgets() -> bool:
-    return in_notebook() and importlib.util.find_spec("ipywidgets") is not None
+    return notebook() is not None and importlib.util.find_spec("ipywidgets") is not None

@@ -1,14 +1,13 @@
 """The picture of a run while it goes on."""
 
-import io
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..core.notebook import in_notebook
-from ..plots import plot_history
+from ..core.notebook import notebook
+from ..plots import plot_history, png
 from ..training.state import TrainState
 
 SECONDS = 1  # between two pictures, each of which takes a fifth of a second
@@ -51,13 +50,11 @@ class live_plot:
         self.draw()
 
     def draw(self) -> None:
-        if not in_notebook():
+        if notebook() is None:
             return
         from IPython.display import Image, display
 
-        file = io.BytesIO()
-        plot_history(self.history).savefig(file, format="png", dpi=150)
-        picture = Image(file.getvalue(), retina=True)
+        picture = Image(png(plot_history(self.history)))
         if self.handle is None:
             self.handle = display(picture, display_id=True)
         else:
