@@ -57,7 +57,7 @@ def test_tensorboard_reads_the_hyperparameters(whole):
     name = metadata.SESSION_START_INFO_TAG
     content = read(whole / "tensorboard").SummaryMetadata(name).plugin_data.content
     values = metadata.parse_session_start_info_plugin_data(content).hparams
-    assert values["learning_rate"].number_value == np.float32(0.1)
+    assert values["learning_rate"].number_value == 0.1
     assert values["optimizer"].string_value == "clipped(adam)"
     assert (values["seed"].number_value, values["note"].string_value) == (0, "b")
 
@@ -95,7 +95,7 @@ def test_a_folder_of_another_run_is_refused(whole, compilations):
         ValueError, match="`directory` of TensorBoardWriter must be that of this ru"
     ):
         fit(fnet.log_to(fnet.TensorBoardWriter(whole / "tensorboard")))
-    with pytest.raises(OSError, match="log.csv"):
+    with pytest.raises(OSError, match="`writer` must be able to write, got .*log.csv"):
         fit(fnet.log_to(fnet.TensorBoardWriter(whole / "log.csv" / "events")))
     assert not any("step" in name for name in compilations)
 

@@ -199,7 +199,7 @@ def test_a_tracker_like_mlflow():
 
     logged = []
     _, history = fit(fnet.log_to(Metrics()), epochs=1, record=())
-    assert logged == [pytest.approx(0.1), (4, float(history["loss"][0]))]
+    assert logged == [0.1, (4, float(history["loss"][0]))]
 
 
 def test_a_run_in_parts_goes_on_in_the_same_table(tmp_path):
@@ -317,6 +317,6 @@ def test_files_that_are_not_of_this_run(whole, tmp_path, compilations):
 def test_a_folder_that_cannot_be_written_is_refused_before_the_run(tmp_path, compilations):
     (tmp_path / "file").touch()
     compilations.clear()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match="`writer` must be able to write, got .*elsewhere than.*file"):
         fit(fnet.log_to(fnet.CSVWriter(tmp_path / "file" / "log.csv")))
     assert not any("step" in name for name in compilations)

@@ -99,7 +99,7 @@ class Table:
         self.put(ours[common:], after=sum(map(len, kept + ours[:common])))
 
     def append(self, rows: Rows) -> None:
-        if self.columns != columns_of(rows):
+        if self.columns != columns_of(rows) or not self.path.exists():
             held = self.read(rows)
             self.put([], after=sum(map(len, held)))
         self.put(lines_of(rows))

@@ -17,11 +17,17 @@ Values = dict[str, bool | int | float | str]
 def of_optimizer(optimizer: Optimizer) -> Values:
     """What an optimizer is, and its numbers, with the names that `grid` gives them."""
     numbers = {
-        re.sub(r"(^|/)optimizers?/", r"\1", path): np.asarray(leaf).item()
+        re.sub(r"(^|/)optimizers?/", r"\1", path): plain(leaf)
         for path, leaf in by_path(jax.device_get(optimizer)).items()
         if np.ndim(leaf) == 0
     }
     return {"optimizer": kind(optimizer)} | numbers
+
+
+def plain(number: Any) -> Any:
+    """The number as one of Python; a float32 as it was written: 0.1, not 0.10000000149."""
+    number = np.asarray(number)
+    return float(str(number)) if number.dtype == np.float32 else number.item()
 
 
 def kind(optimizer: Optimizer) -> str:

@@ -89,11 +89,17 @@ class log_to:
         self.series, self.unwritten = {}, []
         epochs, steps = self.logged(history)
         if jax.process_index() == 0:
-            first = int(self.memory["steps"][0])
-            self.writer.begin(first, resume, epochs, steps)
-            if not len(epochs.steps):
-                values = of_optimizer(state.optimizer) | self.hyperparameters
-                self.writer.log_hyperparameters(values)
+            values = of_optimizer(state.optimizer) | self.hyperparameters
+            try:
+                self.writer.begin(int(self.memory["steps"][0]), resume, epochs, steps)
+                if not len(epochs.steps):
+                    self.writer.log_hyperparameters(values)
+            except OSError as error:
+                message = (
+                    f"`writer` must be able to write, got {error.strerror!r}. Check the folder and "
+                    f"its permissions, or write elsewhere than"
+                )
+                raise OSError(error.errno, message, error.filename) from error
         if count > int(self.memory["before"]) + len(epochs.steps):  # one callback before failed
             record = history.get("record", {})
             new = record["step"] >= self.memory["steps"][-1] if record else ()
@@ -117,10 +123,13 @@ class log_to:
         self.series = series
 
     def __call__(self, epoch: int, state: TrainState, logs: Mapping[str, float]) -> None:
-        step, writer = int(state.step), self.writer
+        step = int(state.step)
+        if jax.process_index() == 0:
+            self.put(epoch, step, state, logs)
         self.memory = self.memory | {"steps": np.append(self.memory["steps"], step)}
-        if jax.process_index() != 0:
-            return
+
+    def put(self, epoch: int, step: int, state: TrainState, logs: Mapping[str, float]) -> None:
+        writer = self.writer
         if self.series:
             rows = rows_of(self.series)
             self.unwritten.append(partial(writer.log_steps, rows))
