@@ -300,7 +300,11 @@ def test_files_that_are_not_of_this_run(whole, tmp_path, compilations):
         assert path.read_text() == content
 
     compilations.clear()
-    refused("step,epoch,loss\n", "with the columns step, epoch, loss, val_loss, got .*loss. A file")
+    refused(
+        "step,epoch,loss\n",
+        "with the columns step, epoch, loss, val_loss, got .*'step,epoch,loss'. A file",
+    )
+    refused("a text", "with the columns step, epoch, loss, val_loss, got .*'a text'. A file")
     refused("step,epoch,loss,val_loss\nx,1,1,1\n", "whose lines begin with a step, got .*'x,1,1,1'")
     refused(texts(whole[0])["log.csv"], "which holds steps of another run up to 12. Give")
     assert not any("step" in name for name in compilations)

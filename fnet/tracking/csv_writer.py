@@ -106,22 +106,21 @@ class Table:
 
     def read(self, rows: Rows) -> list[bytes]:
         """The whole lines of the file, the first of them with the columns of `rows`."""
-        columns = columns_of(rows)
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):  # a machine that lost its power
-            lines.pop()
-        if not lines:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.put([line(columns)], after=0)
-            lines = [line(columns)]
-        if lines[0] != line(columns):
+        columns, head = columns_of(rows), line(columns_of(rows))
+        content = self.path.read_bytes() if self.path.exists() else b""
+        if content[: len(head)] != head[: len(content)]:
             raise ValueError(
                 f"`path` of CSVWriter must be a file with the columns {', '.join(columns)}, got "
-                f"{self.path} with {lines[0].decode(errors='replace').strip()}. A file keeps its "
-                f"columns: give runs that log other names another one."
+                f"{self.path} with {content.partition(line(()))[0].decode(errors='replace')!r}. A "
+                f"file keeps its columns: give runs that log other names another one."
             )
+        if len(content) < len(head):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.put([head], after=0)
+            content = head
         self.columns = columns
-        return lines
+        # The last line is not whole if the machine lost its power.
+        return [each for each in content.splitlines(keepends=True) if each.endswith(b"\n")]
 
     def step_of(self, line: bytes) -> int:
         number = line.partition(b",")[0].strip()

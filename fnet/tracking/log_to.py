@@ -84,7 +84,7 @@ class log_to:
 
     def begin(self, state: TrainState, history: Mapping[str, Any], resume: bool) -> None:
         step, count = int(state.step), len(history["loss"])
-        if not self.memory:
+        if self.memory.keys() != {"before", "steps"}:  # or that of what had its place
             self.memory = {"before": np.array(count), "steps": np.array([step])}
         self.series, self.unwritten = {}, []
         epochs, steps = self.logged(history)
