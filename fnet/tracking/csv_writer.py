@@ -109,10 +109,11 @@ class Table:
         columns, head = columns_of(rows), line(columns_of(rows))
         content = self.path.read_bytes() if self.path.exists() else b""
         if content[: len(head)] != head[: len(content)]:
+            found = content.splitlines()[0].decode(errors="replace")
             raise ValueError(
                 f"`path` of CSVWriter must be a file with the columns {', '.join(columns)}, got "
-                f"{self.path} with {content.partition(line(()))[0].decode(errors='replace')!r}. A "
-                f"file keeps its columns: give runs that log other names another one."
+                f"{self.path} with {found!r}. A file keeps its columns: give runs that log other "
+                f"names another one."
             )
         if len(content) < len(head):
             self.path.parent.mkdir(parents=True, exist_ok=True)
