@@ -221,3 +221,32 @@ def test_checkpoints_keep_the_best_epoch_beside_the_newest(make, tmp_path):
 def test_refuses(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_a_callback_is_told_where_the_run_starts_and_what_its_steps_recorded(tmp_path):
+    told = []
+
+    class Listener:
+        memory = {"of": np.array(7)}  # an earlier run
+
+        def begin(self, state, history, resume):
+            told.append((int(state.step), len(history["loss"]), resume, dict(self.memory)))
+            assert history["record"]["step"].tolist() == list(range(int(state.step)))
+
+        def recorded(self, series):
+            told.append(series["step"].tolist())
+
+        def __call__(self, epoch, state, logs):
+            self.memory = {"of": np.array(epoch)}
+
+    def run(**options):
+        callbacks = [fnet.Checkpoints(tmp_path), Listener()]
+        fnet.fit(TASK, start(), X, callbacks=callbacks, record=["loss"], **OPTIONS, **options)
+
+    run(epochs=1, resume="auto")
+    run(epochs=2, resume="auto")
+    fnet.fit(TASK, start(), X, callbacks=[Listener()], record=["loss"], **OPTIONS)
+    new, resumed, apart = told[0:2], told[2:4], told[4:6]
+    assert new == [(0, 0, True, {}), [0, 1, 2, 3]]
+    assert resumed == [(4, 1, True, {"of": np.array(0)}), [4, 5, 6, 7]]
+    assert apart == [(0, 0, False, {}), [0, 1, 2, 3]]
