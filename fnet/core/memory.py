@@ -1,11 +1,10 @@
 """How much memory a device has."""
 
 import os
+from typing import Any
 
-import jax
 
-
-def device_memory(device: jax.Device) -> int | None:
+def device_memory(device: Any) -> int | None:
     """The bytes of a device, if it says so; of a CPU those of the machine."""
     if device.platform == "cpu":
         known = hasattr(os, "sysconf")  # which Windows lacks

@@ -50,6 +50,10 @@ class RandomAccessData:
     dtypes of the first.
     """
 
+    size: int
+    samples: int  # without those held out
+    ends: Tree  # the first row and the last
+
     def __init__(self, data: Any):
         is_tree = isinstance(data, (tuple, list, dict))
         self.size = self.samples = common_length(

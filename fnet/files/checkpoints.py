@@ -62,6 +62,10 @@ class Checkpoints:
     """
 
     suffix = ".safetensors"
+    directory: Path
+    keep: int
+    every: int | None
+    monitor: Monitor | None
 
     def __init__(
         self,
@@ -171,7 +175,7 @@ class Saver:
 
     def __init__(self, checkpoints: Checkpoints):
         self.checkpoints = checkpoints
-        self.thread = ThreadPoolExecutor(1, "checkpoints")
+        self.thread: ThreadPoolExecutor = ThreadPoolExecutor(1, "checkpoints")
         self.going: Future[None] | None = None
 
     def save(self, state: TrainState, extra: Extra) -> None:

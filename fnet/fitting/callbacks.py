@@ -34,6 +34,12 @@ STOP = object()  # what a callback returns to end the run
 class Patient:
     """What waits for a monitored value to improve. Each run starts anew, a resumed one goes on."""
 
+    monitor: Monitor
+    patience: int
+    min_delta: float
+    best: float
+    waited: int
+
     def __init__(self, monitor: str, patience: int, mode: Mode, min_delta: float):
         if not is_integer(patience, 0):
             raise ValueError(
@@ -151,6 +157,9 @@ class reduce_on_plateau(Patient):
     Source: Keras 3, `ReduceLROnPlateau`.
     """
 
+    factor: float
+    min_learning_rate: float
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -178,7 +187,8 @@ class reduce_on_plateau(Patient):
 
     def advance(self, epoch: int, logs: Mapping[str, float]) -> bool:
         due = super().advance(epoch, logs)
-        self.waited *= not due
+        if due:
+            self.waited = 0
         return due
 
 

@@ -43,10 +43,12 @@ class GradientError(Exception):
     """The gradient that reaches a layer's output is finite, that which leaves it is not."""
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def guarded(x: jax.Array, number: int) -> jax.Array:
-    """`x`, whose gradient is refused in the name of this layer where it is not finite."""
+def unguarded(x: jax.Array, number: int) -> jax.Array:
+    """`x`; the gradient of `guarded` is refused in the name of this layer if it is not finite."""
     return x
+
+
+guarded: jax.custom_vjp[jax.Array] = jax.custom_vjp(unguarded, nondiff_argnums=(1,))
 
 
 def guard(number: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:

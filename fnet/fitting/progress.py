@@ -22,6 +22,16 @@ def described(logs: Mapping[str, Any]) -> str:
 class Progress:
     """The lines of a run, on standard output; `steps` an epoch is None where it is not known."""
 
+    epochs: int
+    total: int | None  # steps an epoch
+    enabled: bool
+    on_terminal: bool
+    has_widget: bool
+    title: str
+    began: float
+    shown: float
+    steps: int  # done in the epoch
+
     def __init__(self, epochs: int, steps: int | None, enabled: bool):
         self.epochs, self.total, self.enabled = epochs, steps, enabled
         self.on_terminal = enabled and sys.stdout.isatty()

@@ -21,6 +21,14 @@ class RunRecord:
     callbacks remember is saved too.
     """
 
+    names: list[str]
+    series: tuple[str, ...]
+    about: dict[str, Any]
+    at: EpochState
+    saver: Saver | None
+    callbacks: Sequence[Any]
+    ended: bool  # by a callback
+
     def __init__(
         self,
         program: Program,
@@ -37,7 +45,7 @@ class RunRecord:
         nothing = {name: np.zeros(0) for name in names}
         record = empty_sums(program, 0).record
         self.history: History = nothing | {"record": {n: record[n] for n in self.series}}
-        self.ended = False  # by a callback
+        self.ended = False
         self.moment: tuple[int, ...] = ()  # that was saved last
         self.memories: dict[str, Any] = {}  # of callbacks, that were saved
 

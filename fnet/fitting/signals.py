@@ -15,7 +15,7 @@ class Interruption:
     """Whether a signal came, and which. With many processes, all learn of it at the same step."""
 
     number: int | None = None
-    asked = 0
+    asked: int = 0
 
     def __call__(self) -> bool:
         if self.number is None and jax.process_count() > 1:

@@ -14,6 +14,9 @@ from .sources import EpochState, IndexedSource, Segment, Settings
 class Arrays(IndexedSource):
     """The whole of the data on the device; without data, steps whose batch the task draws."""
 
+    shuffled: bool
+    whole: Segment
+
     def __init__(
         self, data: Batch | None, steps: int | None, state: TrainState, settings: Settings
     ):

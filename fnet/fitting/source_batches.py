@@ -16,7 +16,7 @@ from ..training.program import Program, training_values
 from ..training.signature import signature_of
 from ..training.state import TrainState
 from ..training.step import EpochSums, Logs, add_step, recorded, step
-from ..training.task import Batch
+from ..training.task import Batch, Task
 from .nonfinite import finite_leaves
 from .sources import CALL_SECONDS, EpochState, Run, Settings, Source, still_finite
 
@@ -25,6 +25,9 @@ STEPS_TOGETHER = 32  # between two checks, on many processes
 
 class Batches(Source):
     """An iterable of batches, a step a call."""
+
+    batches: Iterable[Any]
+    task: Task
 
     def __init__(self, batches: Iterable[Any], state: TrainState, settings: Settings):
         self.batches, self.task = batches, settings.program.task
@@ -159,9 +162,9 @@ def take_step(
     return (new, sums), recorded(program, values)
 
 
-batch_step = jax.jit(take_step, static_argnames="program")
+batch_step: Any = jax.jit(take_step, static_argnames="program")
 # In the memory of the state, which is gone then.
-step_in_place = jax.jit(take_step, static_argnames="program", donate_argnames="state")
+step_in_place: Any = jax.jit(take_step, static_argnames="program", donate_argnames="state")
 
 
 def without_record(at: EpochState) -> Run:

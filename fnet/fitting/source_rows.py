@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_batch_size, check_finite_data
+from ..core.trees import Tree
 from ..data.batches import Samples
 from ..data.random_access import RandomAccessData, native
 from ..data.shuffle import index_shuffle
@@ -35,6 +36,14 @@ class Chunk(NamedTuple):
 
 class Rows(IndexedSource):
     """A double-buffered reader: while one chunk is used, the next, up to twice as long, is read."""
+
+    rows: RandomAccessData
+    trees: tuple[Tree, Tree]
+    like: Batch
+    steps_a_chunk: int
+    steps_a_look: int
+    ended: threading.Event
+    thread: ThreadPoolExecutor
 
     def __init__(self, rows: RandomAccessData, state: TrainState, settings: Settings):
         self.rows, task = rows, settings.program.task

@@ -76,6 +76,10 @@ class EpochState(NamedTuple):
 class Source(abc.ABC):
     """Yields states of an epoch: every CALL_SECONDS or so, and whenever one must be saved."""
 
+    settings: Settings
+    program: Program
+    places: int | None
+
     def __init__(self, values: tuple[Value, ...], samples: int, settings: Settings):
         self.settings, self.program = settings, settings.program.with_values(values)
         # A sum for each place in a batch of so many samples; each of many processes reads them all.
@@ -130,6 +134,10 @@ class Source(abc.ABC):
 
 class IndexedSource(Source):
     """Samples with numbers, which fnet puts in order; many steps a call."""
+
+    samples: int
+    batch_size: int
+    steps_a_call: int
 
     def __init__(
         self, samples: int, batch_size: int, values: tuple[Value, ...], settings: Settings
@@ -248,7 +256,7 @@ def segment_steps(
 
 
 # Unchecked, in the memory of the state, which is gone then.
-steps_in_place = jax.jit(
+steps_in_place: Any = jax.jit(
     run_steps,
     static_argnames=("program", "batch_size", "length", "block"),
     donate_argnames="state",

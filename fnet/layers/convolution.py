@@ -1,7 +1,6 @@
 """Convolution over one, two or three spatial axes."""
 
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -55,17 +54,12 @@ def convolve_by_product(x: jax.Array, kernel: jax.Array, window: Window, groups:
     return y.reshape(*shape, kernel.shape[-1])
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def loop_convolve(x: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
-    """`convolve` with derivatives through `convolve_by_product`.
-
-    Training steps run in loops. Inside a loop on a CPU, XLA has a fast path only for plain
-    convolutions, and the derivatives of a convolution are not of that form
-    (https://github.com/jax-ml/jax/issues/12868). For 128 images of (14, 14, 16), 32 filters and a
-    (3, 3) window on 2 cores, the derivatives took 1,600 ms per step as convolutions and take 45 ms
-    as products.
-    """
-    return convolve(x, kernel, window, groups)
+# `convolve` with derivatives through `convolve_by_product`. Training steps run in loops. Inside a
+# loop on a CPU, XLA has a fast path only for plain convolutions, and the derivatives of a
+# convolution are not of that form (https://github.com/jax-ml/jax/issues/12868). For 128 images of
+# (14, 14, 16), 32 filters and a (3, 3) window on 2 cores, the derivatives took 1,600 ms per step as
+# convolutions and take 45 ms as products.
+loop_convolve: jax.custom_jvp[jax.Array] = jax.custom_jvp(convolve, nondiff_argnums=(2, 3))
 
 
 @loop_convolve.defjvp

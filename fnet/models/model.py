@@ -62,7 +62,7 @@ def init_trees(net: Layer, key: jax.Array, in_shape: Any) -> tuple[Tree, Tree]:
     return params, state
 
 
-compiled_init = compiled_once(init_trees, static_argnums=(0, 2))
+compiled_init: Callable[..., tuple[Tree, Tree]] = compiled_once(init_trees, static_argnums=(0, 2))
 
 
 def init(net: Layer, key: jax.Array, in_shape: Shapes) -> Tree:

@@ -13,8 +13,9 @@ CORES, LANES = 132, 128  # multiprocessors, and their units for float32
 # (dtypes in the order of xla_data.proto, units a core, operations a clock of each): dtypes that a
 # core's plain units multiply, float64, integers, float16, float32 and bfloat16; then those of its
 # four tensor cores, where 8-bit and 16-bit floats, float32 (TF32) and float64 differ.
-PLAIN = [((4, 8, 12), 64, 1), ((11,), 128, 1), ((10, 16), 128, 2)]
-TENSOR = [
+Row = tuple[tuple[int, ...], int, int]
+PLAIN: list[Row] = [((4, 8, 12), 64, 1), ((11,), 128, 1), ((10, 16), 128, 2)]
+TENSOR: list[Row] = [
     ((2, 6, 19, 20, 23, 24, 25, 28, 29, 33, 35, 36), 4, 1024),
     ((10, 16), 4, 512),
     ((11,), 4, 256),
@@ -22,7 +23,7 @@ TENSOR = [
 ]
 
 
-def units(clock: float, rows: Iterable[tuple[tuple[int, ...], int, int]]) -> str:
+def units(clock: float, rows: Iterable[Row]) -> str:
     return " ".join(
         f"rate_infos {{ key: {dtype} value {{ clock_rate_ghz: {clock} units_per_core: {count} "
         f"ops_per_clock: {rate} }} }}"

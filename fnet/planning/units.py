@@ -1,6 +1,6 @@
 """Numbers as people read them."""
 
-PREFIXES = {
+PREFIXES: dict[float, str] = {
     1e15: "P",
     1e12: "T",
     1e9: "G",

@@ -143,7 +143,7 @@ def average(
     return finished(jax.tree.map(lambda total: total * np.asarray(share, total.dtype), sums))
 
 
-jitted_means = jax.jit(means, static_argnames=("program", "batch_size"))
+jitted_means: Any = jax.jit(means, static_argnames=("program", "batch_size"))
 
 
 def compiled_means(

@@ -55,7 +55,7 @@ class LogitsFinder:
 
     def __init__(self, net: Layer):
         self.found: dict[int, tuple[jax.Array, Logits]] = {}
-        self.net = map_layers(
+        self.net: Layer = map_layers(
             net, lambda layer: Noted(layer, self.found) if activation(layer) in EXACT else layer
         )
 

@@ -1,5 +1,6 @@
 """The state of a run: everything that changes, in one value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,7 @@ def start(net: Layer, optimizer: Optimizer, key: jax.Array, in_shape: Any) -> Tr
     return begin(*init_trees(net, key, in_shape), optimizer, key)
 
 
-compiled_start = compiled_once(start, static_argnums=(0, 3))
+compiled_start: Callable[..., TrainState] = compiled_once(start, static_argnums=(0, 3))
 
 
 def begin(params: Tree, model_state: Tree, optimizer: Optimizer, key: jax.Array) -> TrainState:
