@@ -5,7 +5,7 @@ BIN := .venv/bin
 HURRY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: mnist examples distributed test soak lint bench accelerators docs docs-serve
+.PHONY: mnist examples distributed test soak lint dist bench accelerators docs docs-serve
 
 mnist: .venv/plot.installed  ## the main job: train, evaluate, two pictures
 	$(BIN)/python examples/mnist.py $(ARGS)
@@ -33,6 +33,12 @@ lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+dist: .venv-dist/tools.installed  ## wheel and source distribution, installed and run apart
+	rm -rf dist
+	.venv-dist/bin/python -m build --quiet
+	.venv-dist/bin/twine check --strict dist/*
+	.venv-dist/bin/python tests/distributions.py dist
 
 bench: .venv-bench/plot,bench.installed  ## everything beside its peers, into bench/README.md
 	.venv-bench/bin/python -m bench $(ARGS)
@@ -71,5 +77,11 @@ accelerators:  ## compiles for TPU and GPU, without one; ARGS=record writes what
 	.venv-accelerators/bin/python -m pip install --quiet --editable ".[$*]" pytest pytest-xdist
 	touch $@
 
-$(BIN)/python .venv-bench/bin/python .venv-docs/bin/python .venv-accelerators/bin/python:
+.venv-dist/tools.installed: | .venv-dist/bin/python
+	.venv-dist/bin/python -m pip install --quiet build twine
+	touch $@
+
+ENVIRONMENTS := .venv .venv-bench .venv-docs .venv-accelerators .venv-dist
+
+$(ENVIRONMENTS:=/bin/python):
 	$(PYTHON) -m venv $(@D:/bin=)

@@ -440,6 +440,13 @@ def test_mnist_5k_is_the_same_and_fresh_at_every_call():
     assert second[0][0].any()
 
 
+def test_mnist_5k_has_the_bits_that_its_users_know():
+    digest = hashlib.sha256()
+    for x, y in mnist_5k():
+        digest.update(x.tobytes() + y.astype("<i4").tobytes())
+    assert digest.hexdigest() == "486f8646a6792dbd22d03dfb617f957e4dd71be60557239aecf068d8e17aec70"
+
+
 def test_mnist_5k_has_no_digit_twice():
     (x_train, _), (x_test, _) = mnist_5k()
     assert len({x.tobytes() for x in (*x_train, *x_test)}) == 5_000

