@@ -33,6 +33,7 @@ lint: .venv/dev.installed  ## formatting, linting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/pyright --verifytypes fnet --ignoreexternal
 
 dist: .venv-dist/tools.installed  ## wheel and source distribution, installed and run apart
 	rm -rf dist
