@@ -77,7 +77,7 @@ def test_exporting_compiles_nothing(compilations):
 def test_without_flatbuffers(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     with pytest.raises(
-        ImportError, match=r'flatbuffers, got none. Install it: .* "fnet\[export\]"'
+        ImportError, match=r'flatbuffers, got none. Install it: .* "fnet-jax\[export\]"'
     ):
         call()
 

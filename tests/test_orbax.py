@@ -323,5 +323,5 @@ def test_what_four_devices_saved_one_restores(request, tmp_path):
 
 def test_without_orbax(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
-    with pytest.raises(ImportError, match=r'Run `pip install "fnet\[checkpoint\]"`'):
+    with pytest.raises(ImportError, match=r'Run `pip install "fnet-jax\[checkpoint\]"`'):
         fnet.OrbaxCheckpoints(tmp_path)

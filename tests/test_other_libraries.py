@@ -450,5 +450,7 @@ def test_parameters_of_another_module_are_refused():
 def test_a_missing_package_is_named(name, monkeypatch):
     for module in [module for module in sys.modules if re.match(rf"{name}(\.|$)", module)]:
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"`from_{name}` must have .* pip install \"fnet\[inter"):
+    with pytest.raises(
+        ImportError, match=rf"`from_{name}` must have.* pip install \"fnet-jax\[inter"
+    ):
         getattr(fnet, f"from_{name}")(None)

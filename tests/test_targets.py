@@ -44,7 +44,7 @@ def test_what_is_to_be_installed_is_said(name, module):
     if importlib.util.find_spec(module):
         assert isinstance(target(name), Target)
     else:
-        with pytest.raises(ImportError, match=r'pip install "fnet\[accelerators\]"'):
+        with pytest.raises(ImportError, match=r'pip install "fnet-jax\[accelerators\]"'):
             target(name)
 
 
