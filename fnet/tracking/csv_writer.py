@@ -49,9 +49,9 @@ class CSVWriter(Writer):
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-        self.epochs = Table(self.path)
-        self.steps = Table(self.path.with_suffix(".steps.csv"))
+        self.path: Path = Path(path)
+        self.epochs: Table = Table(self.path)
+        self.steps: Table = Table(self.path.with_suffix(".steps.csv"))
 
     def __repr__(self) -> str:
         return f"CSVWriter({str(self.path)!r})"

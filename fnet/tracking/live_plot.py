@@ -32,7 +32,7 @@ class live_plot:
     def __init__(self) -> None:
         self.history: dict[str, Any] = {}
         self.handle: Any = None
-        self.drawn = -float("inf")
+        self.drawn: float = -float("inf")
 
     def begin(self, state: TrainState, history: Mapping[str, Any], resume: bool) -> None:
         self.history, self.handle, self.drawn = dict(history), None, -float("inf")

@@ -11,8 +11,8 @@ import numpy as np
 from ..core.checks import check_count
 from ..core.trees import by_path
 from ..training.state import TrainState
-from .hyperparameters import check_hyperparameters, of_optimizer
-from .writer import Rows, as_writer
+from .hyperparameters import Values, check_hyperparameters, of_optimizer
+from .writer import Rows, Writer, as_writer
 
 
 class log_to:
@@ -68,9 +68,9 @@ class log_to:
         hyperparameters: Mapping[str, Any] | None = None,
         histograms_every: int | None = None,
     ):
-        self.writer = as_writer(writer)
-        self.hyperparameters = check_hyperparameters(hyperparameters)
-        self.histograms_every = None
+        self.writer: Writer = as_writer(writer)
+        self.hyperparameters: Values = check_hyperparameters(hyperparameters)
+        self.histograms_every: int | None = None
         if histograms_every is not None:
             self.histograms_every = check_count("histograms_every", histograms_every)
             if not self.writer.histograms:

@@ -44,8 +44,8 @@ class TensorBoardWriter(Writer):
 
     def __init__(self, directory: str | os.PathLike[str]):
         self.file: Any = None
-        self.directory = Path(directory)
-        self.tensorboardx = tensorboardx()
+        self.directory: Path = Path(directory)
+        self.tensorboardx: Any = tensorboardx()
 
     def __repr__(self) -> str:
         return f"TensorBoardWriter({str(self.directory)!r})"
