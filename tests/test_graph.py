@@ -304,14 +304,14 @@ def test_the_layer_that_is_not_finite_is_named(key):
 
 SUMMARY = """
 layer              output shape                            parameters   bytes   FLOPs a sample
-encoder            (4,)                                            16      64               28
-  dense            (4,)                                            16      64               28
+encoder            (4,)                                            16      64               24
+  dense            (4,)                                            16      64               24
   tanh             (4,)                                             0       0                0
-encoder (shared)   (4,)                                             0       0               28
-  dense            (4,)                                             0       0               28
+encoder (shared)   (4,)                                             0       0               24
+  dense            (4,)                                             0       0               24
   tanh             (4,)                                             0       0                0
-head               (1,)                                             5      20                9
-total              {'codes': ((4,), (4,)), 'same': (1,)}           21      84               69
+head               (1,)                                             5      20                8
+total              {'codes': ((4,), (4,)), 'same': (1,)}           21      84               56
 """
 
 

@@ -9,10 +9,10 @@ import pytest
 from problems import images, task
 
 import fnet
+from fnet.core.flops import count_flops
 from fnet.core.platform import Absent, made_for
 from fnet.distributed.sharding import memory_limit
 from fnet.planning.exchanges import Exchange, exchanges
-from fnet.planning.flops import count_flops
 from fnet.planning.limits import ON_CHIP, limits_of
 from fnet.planning.targets import Chip
 from fnet.training.step import SCOPE
@@ -163,6 +163,7 @@ def test_flops_of_loops_branches_and_what_is_computed_again():
     assert count_flops(branch, x, w) == {"float32": 5 * one}
     assert count_flops(slope, x, w) == {"float32": 3 * one}
     assert count_flops(jnp.add, x, x) == {}
+    assert count_flops(lambda x, w: (loop(x, w), x)[1], x, w) == {}
 
 
 @pytest.mark.parametrize("stride", [1, 2])

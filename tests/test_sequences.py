@@ -257,10 +257,10 @@ def line(net, in_shape, number=-1):
 
 
 def test_summary_of_stacks():
-    dense = 4 * (2 * 4 + 1)
+    dense = 4 * 2 * 4
     assert line(fnet.scan_layers(fnet.dense(4), 7), (4,)) == (140, 560, 7 * dense)
     net = fnet.sequential(fnet.remat(fnet.scan_layers(fnet.residual(fnet.dense(4)), 3)))
-    assert line(net, (4,)) == (60, 240, 3 * (dense + 4))
+    assert line(net, (4,)) == (60, 240, 3 * dense)
     names = [row.split()[0] for row in fnet.summary(net, (4,)).splitlines()]
     assert names == ["layer", "scan_layers", "residual", "dense", "total"]
     assert line(net, (4,), 3) == (20, 80, dense)
@@ -268,14 +268,11 @@ def test_summary_of_stacks():
 
 def test_summary_of_attention_and_embedding():
     time, features = 50, 32
-    dense, scores = time * features * (2 * features + 1), 2 * time * time * features
+    dense, scores = time * features * 2 * features, 2 * time * time * features
     params, size, flops = line(fnet.attention(4), (time, features))
     assert (params, size) == (4 * (32 * 32 + 32), 16 * (32 * 32 + 32))
-    softmax = flops - 4 * dense - 2 * scores  # 4 to 6 an entry: scale, maximum, difference, ...
-    assert 4 <= softmax / (4 * time * time) <= 6
-    params, size, flops = line(fnet.embedding(1000, features), (time,))
-    assert (params, size) == (32_000, 128_000)
-    assert flops <= time * (features + 12)  # a look-up multiplies nothing, it checks the range
+    assert flops == 4 * dense + 2 * scores
+    assert line(fnet.embedding(1000, features), (time,)) == (32_000, 128_000, 0)
 
 
 # What is refused.

@@ -1,16 +1,15 @@
 """Tables of a model's layers."""
 
-import copy
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
+from ..core.flops import flops_of
+from ..core.trees import Tree
 from ..layers.base import Layer, Shapes, abstract, as_layer, init_layer, plain, shapes_of
 from ..layers.combinators import Combinator
-from ..layers.recurrent import RecurrentLayer
 from ..layers.wrappers import remat, scan_layers
 from .model import check_shape, count_params, root
 
@@ -28,11 +27,11 @@ class Row(NamedTuple):
 def summary(net: Layer, in_shape: Shapes) -> str:
     """Summarise a model in a table: output shapes, parameters, bytes and FLOPs per sample.
 
-    The model is not run. FLOPs are XLA's count for the unoptimised forward pass of one sample:
-    `2 * features * units + units` for a dense layer, none for a reshape, one per element for most
-    functions. Every iteration of a loop counts; the layer inside a `scan_layers` has one row, with
-    the numbers of a single layer. A layer has a row for each call in a `graph`, the later ones with
-    no parameters of their own.
+    The model is neither compiled nor run. FLOPs are those of the matrix products and convolutions
+    in the forward pass of one sample, as in `plan`: `2 * features * units` for a dense layer, none
+    for a bias or an activation. Every iteration of a loop counts; the layer inside a `scan_layers`
+    has one row, with the numbers of a single layer. A layer has a row for each call in a `graph`,
+    the later ones with no parameters of their own.
 
     Args:
         net: a layer, or a plain function `x -> y`.
@@ -50,15 +49,16 @@ def summary(net: Layer, in_shape: Shapes) -> str:
         >>> print(fnet.summary(net, (28, 28)))
         layer     output shape   parameters       bytes   FLOPs a sample
         flatten   (784,)                  0           0                0
-        dense     (512,)            401,920   1,607,680          803,328
-        relu      (512,)                  0           0              512
-        dense_1   (10,)               5,130      20,520           10,250
-        total     (10,)             407,050   1,628,200          814,090
+        dense     (512,)            401,920   1,607,680          802,816
+        relu      (512,)                  0           0                0
+        dense_1   (10,)               5,130      20,520           10,240
+        total     (10,)             407,050   1,628,200          813,056
     """
     net = as_layer(net, "net")
     in_shape = check_shape(in_shape)
     with root(net):
-        whole, *layers = rows(net.name, net, in_shape, depth=-1)
+        params, state = jax.eval_shape(lambda: init_layer(net, jax.random.key(0), in_shape)[:2])
+        whole, *layers = rows(net.name, net, params, state, in_shape, depth=-1)
     header = ("layer", "output shape", "parameters", "bytes", "FLOPs a sample")
     cells: list[tuple[str, ...]] = [header]
     for row in [*(layers or [whole]), whole._replace(name="total")]:
@@ -73,28 +73,28 @@ def summary(net: Layer, in_shape: Shapes) -> str:
     )
 
 
-def rows(name: str, layer: Layer, in_shape: Shapes, depth: int) -> Iterator[Row]:
-    """Yield the row of the layer, then the rows of the layers in it."""
+def rows(
+    name: str, layer: Layer, params: Tree, state: Tree, in_shape: Shapes, depth: int
+) -> Iterator[Row]:
+    """Yield the row of the layer, then the rows of the layers in it; all arrays are shapes."""
     layer = layer.layer if isinstance(layer, remat) else layer
-    params, state = jax.eval_shape(lambda: init_layer(layer, jax.random.key(0), in_shape)[:2])
-    x, straight = abstract(in_shape, 1), unrolled(layer)
-    program = jax.jit(lambda params, state, x: straight.apply(params, state, x, None, False)[0])
-    lowered = program.lower(params, state, x)
-    cost = lowered.cost_analysis() or {}
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    program, y = jax.make_jaxpr(layer.apply, static_argnums=(3, 4), return_shape=True)(
+        params, state, abstract(in_shape, 1), None, False
+    )
     yield Row(
         "  " * max(depth, 0) + name,
-        shapes_of(lowered.out_info),
+        shapes_of(y[0]),
         count_params(params),
-        size,
-        int(cost.get("flops", 0)),
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)),
+        flops_of(program.jaxpr).total(),
     )
     if isinstance(layer, Combinator):
         inner: list[Row] = []
         called: set[str] = set()
 
         def call(name: str, layer: Layer, shape: Shapes) -> Shapes:
-            own, *rest = rows(name, layer, shape, depth + 1)
+            arrays = params.get(name, {}), state.get(name, {})
+            own, *rest = rows(name, layer, *arrays, shape, depth + 1)
             if name in called:  # the weights stand in the row of the first call
                 own = own._replace(name=f"{own.name} (shared)")
                 own, *rest = (row._replace(params=0, size=0) for row in (own, *rest))
@@ -105,19 +105,6 @@ def rows(name: str, layer: Layer, in_shape: Shapes, depth: int) -> Iterator[Row]
         layer.connect_shapes([partial(call, *named) for named in layer.named()], in_shape)
         yield from inner
     elif isinstance(layer, scan_layers):
-        yield from rows(layer.layer.name, layer.layer, in_shape, depth + 1)
-
-
-def unrolled(value: Any) -> Any:
-    """Unroll the loops of a layer, since XLA counts the body of a loop only once."""
-    if isinstance(value, tuple):
-        parts = tuple(map(unrolled, value))
-        return type(value)(*parts) if hasattr(value, "_fields") else parts  # a named tuple
-    if not isinstance(value, Layer):
-        return value
-    twin = copy.copy(value)
-    for field in fields(value):
-        object.__setattr__(twin, field.name, unrolled(getattr(value, field.name)))
-    if isinstance(twin, (scan_layers, RecurrentLayer)):
-        object.__setattr__(twin, "unroll", True)
-    return twin
+        first = partial(jax.tree.map, lambda stacked: stacked[0])
+        params, state = jax.eval_shape(first, (params, state))
+        yield from rows(layer.layer.name, layer.layer, params, state, in_shape, depth + 1)

@@ -9,6 +9,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..core.checks import check_batch_size, is_integer
+from ..core.flops import count_flops
 from ..core.mesh import DATA
 from ..core.platform import made_for
 from ..core.trees import Tree, as_arrays
@@ -22,7 +23,6 @@ from ..training.task import Task, check_task
 from ..training.train import train
 from .compiled import read
 from .exchanges import exchanges
-from .flops import count_flops
 from .limits import limits_of
 from .memory import memory_of, size_of
 from .report import Plan

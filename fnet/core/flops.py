@@ -16,9 +16,9 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> dict[str, int]
     """FLOPs of the matrix products and convolutions in a function, by the dtype of their operands.
 
     A product of (m, k) and (k, n) has 2 m k n; one inside a loop counts as often as the loop runs,
-    and in a branch the branch that has most. What `remat` computes again is counted again. A loop
-    whose length depends on data counts once, and a kernel written by hand not at all, so the count
-    is a lower bound.
+    and in a branch the branch that has most. What `remat` computes again is counted again, and what
+    is not used not at all. A loop whose length depends on data counts once, and a kernel written by
+    hand not at all.
 
     Args:
         function: what to count; it is traced and not run.
@@ -26,7 +26,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> dict[str, int]
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from fnet.planning.flops import count_flops
+        >>> from fnet.core.flops import count_flops
         >>> x = jax.ShapeDtypeStruct((128, 784), "float32")
         >>> w = jax.ShapeDtypeStruct((784, 10), "float32")
         >>> count_flops(jnp.matmul, x, w)
@@ -37,7 +37,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> dict[str, int]
 
 def flops_of(jaxpr: Any) -> Counter[str]:
     total: Counter[str] = Counter()
-    for equation in jaxpr.eqns:
+    for equation in used(jaxpr):
         name, params = equation.primitive.name, equation.params
         if name in RULES:
             dtype = max((v.aval.dtype for v in equation.invars[:2]), key=lambda d: d.itemsize)
@@ -50,6 +50,16 @@ def flops_of(jaxpr: Any) -> Counter[str]:
         for count in inner:
             total.update({dtype: times * flops for dtype, flops in count.items()})
     return total
+
+
+def used(jaxpr: Any) -> list[Any]:
+    """The equations whose results are used, last first: a compiler drops the others."""
+    needed, kept = {id(variable) for variable in jaxpr.outvars}, []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not needed.isdisjoint(map(id, equation.outvars)):
+            kept.append(equation)
+            needed.update(map(id, equation.invars))
+    return kept
 
 
 def product(equation: Any) -> int:
