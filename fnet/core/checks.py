@@ -6,21 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .foreign_arrays import from_foreign
 from .trees import as_arrays, by_path
 from .values import describe
 
 
 def check_data(argument: str, data: Any) -> Any:
-    """Validate a tree with the samples in axis 0 of every leaf; lists become arrays."""
-    data = as_arrays(data)
+    """Validate a tree with the samples in axis 0 of every leaf; lists and frames become arrays."""
+    data = numbers_of(argument, data)
     leaves = by_path(data)
     if not leaves:
         raise TypeError(
             f"{argument} must be a tree of arrays, such as (x, y) or a dict, got {describe(data)}. "
             f"Pass at least one array."
         )
-    for name, leaf in leaves.items():
-        check_numeric(leaf_of(argument, data, name), leaf)
     first, *others = leaves
     check_samples(leaf_of(argument, data, first), leaves[first])
     for name in others:
@@ -32,6 +31,19 @@ def check_data(argument: str, data: Any) -> Any:
                 f"same rows."
             )
     return data
+
+
+def numbers_of(argument: str, data: Any, every_list: bool = False) -> Any:
+    """The tree with arrays of numbers as leaves, of lists, frames, series and tensors too."""
+    data = as_arrays(data, every_list)
+
+    def numbers(path: Any, leaf: Any) -> Any:
+        what = leaf_of(argument, data, jax.tree_util.keystr(path, simple=True, separator="/"))
+        leaf = from_foreign(what, leaf)
+        check_numeric(what, leaf)
+        return leaf
+
+    return jax.tree_util.tree_map_with_path(numbers, data)
 
 
 def leaf_name(data: Any, path: str) -> str:

@@ -26,10 +26,21 @@ def in_form(tree: Tree, like: Tree) -> Tree:
 def as_arrays(tree: Tree, every_list: bool = False) -> Tree:
     """The tree with arrays as leaves: a list of numbers is one, and `every_list` may be."""
     return jax.tree.map(
-        lambda leaf: leaf if hasattr(leaf, "shape") else np.asarray(leaf),
+        lambda leaf: leaf if hasattr(leaf, "shape") else from_list(leaf),
         tree,
         is_leaf=lambda node: is_numbers(node) or (every_list and isinstance(node, list)),
     )
+
+
+def from_list(numbers: Any) -> np.ndarray:
+    """A list as an array."""
+    try:
+        return np.asarray(numbers)
+    except ValueError as error:
+        raise ValueError(
+            f"a list of numbers must have rows of one length, got a list for which NumPy says: "
+            f"{error} Fill the rows up, and mask what is filled."
+        ) from None
 
 
 def on_device(leaf: Any) -> Any:

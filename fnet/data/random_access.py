@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from ..core.checks import check_numeric, check_split
-from ..core.trees import Tree, as_arrays
+from ..core.foreign_arrays import from_foreign
+from ..core.trees import Tree, as_arrays, from_list
 
 BLOCK = 1024  # rows read at a time for validation
 
@@ -29,7 +30,7 @@ def indexable(data: Any) -> Tree:
     """The tree with lists as arrays, but for a list at its top, which is a tuple."""
     data = tuple(data) if isinstance(data, list) else data
     return jax.tree.map(
-        lambda column: np.asarray(column) if isinstance(column, list) else column,
+        lambda column: from_list(column) if isinstance(column, list) else column,
         data,
         is_leaf=lambda node: isinstance(node, list),
     )
@@ -37,10 +38,18 @@ def indexable(data: Any) -> Tree:
 
 def is_looked_up(column: Any) -> bool:
     """Whether a column has rows, but is not an array in memory."""
-    if isinstance(column, np.memmap) or hasattr(column, "chunks"):  # as HDF5 and Zarr have them
+    if isinstance(column, np.memmap):
         return True
+    if hasattr(column, "chunks"):  # as HDF5 and Zarr have them, and xarray where it reads them
+        labelled = hasattr(column, "to_numpy") or isinstance(column, Mapping)
+        return not labelled or isinstance(column.chunks, tuple)
     in_memory = isinstance(column, (Sequence, Mapping)) or hasattr(column, "__array__")
     return not in_memory and hasattr(column, "__getitem__") and hasattr(column, "__len__")
+
+
+def in_memory_or_looked_up(column: Any) -> Any:
+    """The column, which gives rows for a list of their numbers: a frame would give columns."""
+    return column if is_looked_up(column) else from_foreign("`data`", column)
 
 
 class RandomAccessData:
@@ -56,12 +65,11 @@ class RandomAccessData:
 
     def __init__(self, data: Any):
         is_tree = isinstance(data, (tuple, list, dict))
-        self.size = self.samples = common_length(
-            jax.tree.leaves(indexable(data)) if is_tree else [data]
-        )
+        columns = jax.tree.map(in_memory_or_looked_up, indexable(data)) if is_tree else data
+        self.size = self.samples = common_length(jax.tree.leaves(columns) if is_tree else [data])
         rows = list(range(min(self.size, 2)))
         if is_tree:
-            self.look_up: LookUp = partial(by_column, indexable(data))
+            self.look_up: LookUp = partial(by_column, columns)
         elif answers_lists(data, rows):
             self.look_up = partial(by_batch, data)
         else:
@@ -157,6 +165,7 @@ def arrays(batch: Any) -> Tree:
 
 def plain(array: Any) -> np.ndarray:
     """An array of NumPy, which would forget that some of its numbers are masked."""
+    array = from_foreign("`data`", array)
     check_numeric("`data`", array)
     return np.asarray(array)
 

@@ -65,9 +65,13 @@ def fit(
         state: where the run starts; it stays valid. The next run starts from the returned state.
         data: what the task takes, in one of these forms:
 
-            - a tree of arrays in memory, such as `(x, y)` or `(x, y, weights)`;
+            - a tree of arrays in memory, such as `(x, y)` or `(x, y, weights)`; lists of numbers,
+              tensors of torch and TensorFlow, and of pandas, polars and xarray the frames (whose
+              columns have one dtype), series and labelled arrays are arrays too, here as in all
+              functions that take data, without a copy where their memory allows it;
             - an iterable of such batches, or a list of them, read once an epoch, in its own order
-              and batch sizes (each new size is compiled once);
+              and batch sizes (each new size is compiled once), such as torch's `DataLoader` or
+              a `tf.data.Dataset` with `batch`;
             - data larger than memory, read by a thread beside the training, in the order and to
               the bits it would have in memory: a tree where some leaves are `np.memmap`, an
               HDF5 dataset, or an object with `len` and `x[rows]` for a list of row numbers; or

@@ -43,7 +43,10 @@ class Batches(Source):
 
     @property
     def steps(self) -> int | None:
-        return len(self.batches) if isinstance(self.batches, Sized) else None
+        try:
+            return len(self.batches) if isinstance(self.batches, Sized) else None
+        except TypeError:  # of torch and TensorFlow, where the length is not known
+            return None
 
     @property
     def recorded_steps(self) -> int:

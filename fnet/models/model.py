@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from ..core.checks import check_numeric
+from ..core.checks import numbers_of
 from ..core.errors import LayerError, inside
-from ..core.trees import Tree, as_arrays
+from ..core.trees import Tree
 from ..core.values import describe
 from ..layers.base import Layer, Shapes, apply_layer, as_layer, init_layer, is_shape, plain
 from ..layers.combinators import Combinator
@@ -185,10 +185,7 @@ def forward(
 
 def as_input(x: Any) -> Any:
     """The input of a model: arrays, of which every list is one, since shapes are no lists."""
-    x = as_arrays(x, every_list=True)
-    for leaf in jax.tree.leaves(x):
-        check_numeric("`x`", leaf)
-    return jax.tree.map(jnp.asarray, x)
+    return jax.tree.map(jnp.asarray, numbers_of("`x`", x, every_list=True))
 
 
 def output_shape(net: Layer, in_shape: Shapes) -> Shapes:

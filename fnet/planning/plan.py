@@ -8,11 +8,11 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from ..core.checks import check_batch_size, is_integer
+from ..core.checks import check_batch_size, is_integer, numbers_of
 from ..core.flops import count_flops
 from ..core.mesh import DATA
 from ..core.platform import made_for
-from ..core.trees import Tree, as_arrays
+from ..core.trees import Tree
 from ..core.values import describe
 from ..data.batches import num_samples
 from ..models.model import count_params
@@ -90,7 +90,7 @@ def plan(
     task, state, where = check_task(task), check_state(state), target(devices)
     state = shapes_of("state", state)
     data, validation = (
-        shapes_of(name, as_arrays(tree))
+        shapes_of(name, numbers_of(f"`{name}`", tree))
         for name, tree in (("data", data), ("validation", validation))
     )
     mesh = mesh_of(where, mesh_shape)
