@@ -12,7 +12,8 @@ ORDER = (
     "core layers models losses optimizers data datasets distributed training files interop fitting "
     "planning plots tracking"
 )
-FOLDERS = {path.stem: path for path in PACKAGE.iterdir() if path.stem not in ("__init__", "py")}
+NO_FOLDERS = "__init__", "__main__", "py"
+FOLDERS = {path.stem: path for path in PACKAGE.iterdir() if path.stem not in NO_FOLDERS}
 
 
 def imported(path: pathlib.Path) -> set[str]:

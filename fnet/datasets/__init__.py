@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .download import Dataset, Split, load
+from .download import Dataset, Split, folders_of, load
 from .idx_files import IdxFile, idx
 
 __all__ = ["fashion_mnist", "idx", "mnist", "mnist_5k"]
@@ -53,6 +53,11 @@ _FASHION_MNIST = Dataset(
     ),
     folders=("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
 )
+
+
+def found() -> dict[str, list[Path]]:
+    """The datasets by name, and the folders where their files lie; none where one is missing."""
+    return {dataset.name: folders_of(dataset) for dataset in (_MNIST, _FASHION_MNIST)}
 
 
 def mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -65,13 +66,26 @@ def _folders(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> list[
     return folders
 
 
+def folders_of(dataset: Dataset) -> list[Path]:
+    """The folders where the files of a dataset lie; none if one of them has to be downloaded."""
+    folders = _folders(dataset, None)
+    found = [next(_found(file, folders), None) for file in dataset.files]
+    return list(dict.fromkeys(path.parent for path in found if path)) if all(found) else []
+
+
+def _found(file: IdxFile, folders: list[Path]) -> Iterator[Path]:
+    """Where a file lies; first unpacked in the cache, which takes a quarter of the time to read."""
+    yield from (path for path in [folders[-1] / file.name] if path.is_file())
+    for folder in folders:
+        for suffix in (".gz", ""):
+            if (path := folder / f"{file.name}{suffix}").is_file():
+                yield path
+
+
 def _load_file(dataset: Dataset, file: IdxFile, folders: list[Path]) -> NDArray[np.uint8]:
     cache = folders[-1]
-    unpacked = cache / file.name  # which takes a quarter of the time to read
-    places = (folder / f"{file.name}{suffix}" for folder in folders for suffix in (".gz", ""))
-    for path in (unpacked, *places):
-        if not path.is_file():
-            continue
+    unpacked = cache / file.name
+    for path in _found(file, folders):
         try:
             with gzip.open(path) if path.suffix == ".gz" else path.open("rb", 0) as stream:
                 array = file.read(stream)
