@@ -129,7 +129,7 @@ def test_a_task_that_draws_its_own_data_has_a_plan():
         ({"steps": 3}, ValueError, "`steps` must be left out with data"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be an integer of at least 1"),
         ({"shardings": lambda params, mesh: params}, ValueError, "must come with `mesh`"),
-        ({"data": ("a", "b")}, TypeError, "`data` must hold arrays or their shapes"),
+        ({"data": ("a", "b")}, TypeError, "`x` of `data` must hold numbers, got dtype <U1"),
         ({"state": {}}, TypeError, "`state` must be a TrainState"),
         ({"task": NET}, TypeError, "`task` must be a task"),
         ({"data": (SHAPE((9, 4, 4), "uint8"),) * 2 + (1,)}, ValueError, "weights"),

@@ -13,6 +13,7 @@ from jax import export as jax_export
 
 from ..core.trees import Tree
 from ..training import Task, TrainState, train
+from ..training.history import History
 from .export import PLATFORMS, check_bytes, check_flatbuffers, checked, framed
 from .trees import algorithm, is_key, name_of, named, plain, restored
 
@@ -113,7 +114,7 @@ def export_run(
         return {
             name: jax.random.key_data(leaf) if is_key(leaf) else leaf
             for name, leaf in zip(leaves, ends, strict=True)
-        }, history
+        }, dict(history)  # which are read without fnet
 
     arrays = {name: plain(leaf) for name, leaf in leaves.items()}
     given = jax.eval_shape(
@@ -145,7 +146,7 @@ class Run:
                 f"got {shown(arguments)}. Export it anew for other shapes, dtypes or counts."
             )
         arrays, history = self.compiled(*arguments)
-        return restored(arrays, state, "the end of the run"), history
+        return restored(arrays, state, "the end of the run"), History(history)
 
     def __repr__(self) -> str:
         (expected, _) = jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)

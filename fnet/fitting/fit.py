@@ -18,8 +18,8 @@ from ..core.values import describe
 from ..distributed.processes import noting_lost_peers
 from ..distributed.sharding import devices_of
 from ..files.checkpoints import saving
-from ..training.epochs import History
 from ..training.evaluate import compiled_means
+from ..training.history import History
 from ..training.program import make_program
 from ..training.signature import signature_of
 from ..training.state import TrainState, check_state

@@ -21,7 +21,7 @@ from ..data.batches import num_samples
 from ..data.random_access import RandomAccessData, is_random_access, native
 from ..files.atomic import write
 from ..files.trees import named
-from ..training.epochs import History
+from ..training.history import History
 from ..training.state import TrainState, check_state
 from ..training.task import Task, check_task
 from ..training.train import train
@@ -197,7 +197,8 @@ def identity(task: Task, state: TrainState, data: Any, options: Mapping[str, Any
 
 def outcome(result: Any) -> Receipt:
     """The digests of what came of a run."""
-    if not isinstance(result, tuple) or [type(part) for part in result] != [TrainState, dict]:
+    pair = isinstance(result, tuple) and len(result) == 2
+    if not pair or not all(map(isinstance, result, (TrainState, dict))):
         raise TypeError(
             f"`result` must be what `fit` or `train` returned, a state and a history, got "
             f"{describe(result)}. Write result=fnet.fit(...)."

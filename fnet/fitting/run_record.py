@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core.trees import in_form, on_device
 from ..files.checkpoints import Saver
-from ..training.epochs import History
+from ..training.history import History
 from ..training.program import Program
 from ..training.state import TrainState
 from ..training.step import EpochSums, Logs, empty_sums
@@ -44,8 +44,8 @@ class RunRecord:
         self.in_place = in_place  # the next steps take the memory of a state
         nothing = {name: np.zeros(0) for name in names}
         record = empty_sums(program, 0).record
-        self.history: History = nothing | {"record": {n: record[n] for n in self.series}}
-        self.ended = False
+        self.history: Logs = nothing | {"record": {n: record[n] for n in self.series}}
+        self.ended = False  # by a callback
         self.moment: tuple[int, ...] = ()  # that was saved last
         self.memories: dict[str, Any] = {}  # of callbacks, that were saved
 
@@ -64,14 +64,14 @@ class RunRecord:
         """Add the logs of an epoch to the history; return them in order."""
         logs = {name: logs[name] for name in self.names}
         before = self.history["record"]
-        history: History = {n: np.append(self.history[n], logs[n]) for n in self.names}
+        history: Logs = {n: np.append(self.history[n], logs[n]) for n in self.names}
         history["record"] = {n: np.append(before[n], record[n]) for n in self.series}
         self.history = history
         return logs
 
     def result(self) -> History:
         """The history as arrays of JAX."""
-        history: History = {name: on_device(self.history[name]) for name in self.names}
+        history = History((name, on_device(self.history[name])) for name in self.names)
         if self.series:
             record = self.history["record"]
             history["record"] = {name: on_device(record[name]) for name in self.series}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 
 from ..core.flops import flops_of
+from ..core.tables import Table
 from ..core.trees import Tree
 from ..layers.base import Layer, Shapes, abstract, as_layer, init_layer, plain, shapes_of
 from ..layers.combinators import Combinator
@@ -24,7 +25,7 @@ class Row(NamedTuple):
     flops: int
 
 
-def summary(net: Layer, in_shape: Shapes) -> str:
+def summary(net: Layer, in_shape: Shapes) -> Table:
     """Summarise a model in a table: output shapes, parameters, bytes and FLOPs per sample.
 
     The model is neither compiled nor run. FLOPs are those of the matrix products and convolutions
@@ -38,7 +39,8 @@ def summary(net: Layer, in_shape: Shapes) -> str:
         in_shape: the shape of one sample, as for `init`.
 
     Returns:
-        The table as text, one line per layer, with layers inside combinators indented.
+        The table as text, one line per layer, with layers inside combinators indented; a notebook
+        shows it as a table.
 
     Raises:
         TypeError, ValueError: as `init`.
@@ -63,14 +65,7 @@ def summary(net: Layer, in_shape: Shapes) -> str:
     cells: list[tuple[str, ...]] = [header]
     for row in [*(layers or [whole]), whole._replace(name="total")]:
         cells.append((row.name, str(plain(row.out_shape)), *(f"{n:,}" for n in row[2:])))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "   ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in cells
-    )
+    return Table.of(cells, right=3)
 
 
 def rows(

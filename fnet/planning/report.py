@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.mesh import DATA
+from ..core.tables import html
 from .exchanges import Exchange
 from .limits import Limit
 from .memory import Memory
@@ -108,19 +109,37 @@ class Plan:
         }
 
     def __repr__(self) -> str:
-        parts = title(self), memory(self), step(self), limits(self), programs(self)
-        return "\n".join(line for part in parts for line in part)
+        return "\n".join(line if isinstance(line, str) else line.text for line in lines(self))
+
+    def _repr_html_(self) -> str:
+        return html([(line,) if isinstance(line, str) else line for line in lines(self)], right=0)
+
+
+class Row(NamedTuple):
+    """A line of the table: an amount, what it is of, and more about it."""
+
+    name: str
+    amount: str
+    about: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"  {self.name:<{WIDTH}}{self.amount:>9}  {self.about}".rstrip()
+
+
+Lines = Iterator[str | Row]  # a heading, or an amount under it
+
+
+def lines(plan: Plan) -> Lines:
+    for part in (title, memory, step, limits, programs):
+        yield from part(plan)
 
 
 def within(peak: int, capacity: int | None) -> bool | None:
     return None if capacity is None else peak <= capacity
 
 
-def row(name: str, amount: str, text: str = "") -> str:
-    return f"  {name:<{WIDTH}}{amount:>9}  {text}".rstrip()
-
-
-def title(plan: Plan) -> Iterator[str]:
+def title(plan: Plan) -> Lines:
     """What is run, and where."""
     parts = plan.mesh_shape.get(DATA, 1)
     shape = " x ".join(f"{name} {size}" for name, size in plan.mesh_shape.items())
@@ -134,7 +153,7 @@ def title(plan: Plan) -> Iterator[str]:
         yield f"each device computes all of the last batch, which {parts} parts do not divide"
 
 
-def memory(plan: Plan) -> Iterator[str]:
+def memory(plan: Plan) -> Lines:
     """What a device holds, and whether it can."""
     held = plan.memory
     yield from verdict(plan)
@@ -149,9 +168,9 @@ def memory(plan: Plan) -> Iterator[str]:
     }
     for name, size in sizes.items():
         if size:
-            yield row(name, quantity(size, "B"))
-    yield row("in all", quantity(held.peak, "B"), share(held.peak, held.capacity))
-    yield row(
+            yield Row(name, quantity(size, "B"))
+    yield Row("in all", quantity(held.peak, "B"), share(held.peak, held.capacity))
+    yield Row(
         "in all in `fit`", quantity(held.peak_of_fit, "B"), share(held.peak_of_fit, held.capacity)
     )
 
@@ -163,7 +182,7 @@ def share(size: int, capacity: int | None) -> str:
     return f"{percent:.{0 if percent >= 10 else 1}f} % of {quantity(capacity, 'B')}"
 
 
-def verdict(plan: Plan) -> Iterator[str]:
+def verdict(plan: Plan) -> Lines:
     if plan.fits is None:
         yield "a device, whose memory is not known, holds"
     elif plan.fits_fit:
@@ -175,25 +194,25 @@ def verdict(plan: Plan) -> Iterator[str]:
         yield "  (less of it with a smaller batch_size, remat, compute_dtype, or other shardings)"
 
 
-def step(plan: Plan) -> Iterator[str]:
+def step(plan: Plan) -> Lines:
     """What a step does."""
     yield "a step"
     total, own = (quantity(sum(f.values()), "FLOP") for f in (plan.flops, plan.flops_a_device))
-    yield row("products", total, f"{own} on a device" if plan.device_count > 1 else "")
+    yield Row("products", total, f"{own} on a device" if plan.device_count > 1 else "")
     if plan.kernels is None:
-        yield row("kernels", "unknown", "the compiler refused")
+        yield Row("kernels", "unknown", "the compiler refused")
     else:
         about = f"waits for the host: {plan.host_waits}" if plan.host_waits is not None else ""
         if plan.cycles:
             about += f"; compiler's estimate: {plan.cycles:,} cycles"
-        yield row("kernels", f"{plan.kernels:,}", about)
+        yield Row("kernels", f"{plan.kernels:,}", about)
     for one in plan.exchanges:
         axes = " and ".join(one.axes) or "no axis"
         sent = f"{quantity(one.sent, 'B')} sent by a device"
-        yield row(one.kind, f"{one.count:,}", f"over {axes}, {sent}")
+        yield Row(one.kind, f"{one.count:,}", f"over {axes}, {sent}")
 
 
-def limits(plan: Plan) -> Iterator[str]:
+def limits(plan: Plan) -> Lines:
     """How fast it can be."""
     largest, most = plan.largest_limit, plan.samples_a_second
     if largest is None or most is None:
@@ -202,11 +221,11 @@ def limits(plan: Plan) -> Iterator[str]:
     yield "a step takes at least"
     for limit in plan.limits:
         mark = "  <- the most" if limit is largest else ""
-        yield row(limit.name, quantity(limit.seconds, "s"), f"{limit.reason}{mark}")
+        yield Row(limit.name, quantity(limit.seconds, "s"), f"{limit.reason}{mark}")
     yield f"so at most {float(f'{most:.3g}'):,.0f} samples a second"
 
 
-def programs(plan: Plan) -> Iterator[str]:
+def programs(plan: Plan) -> Lines:
     """What it takes to compile the run, and what compiles it again."""
     apart = "; `fit` compiles the smaller last batch apart" if plan.last_batch else ""
     yield f"compiled in {plan.compile_seconds:.0f} s{apart}"

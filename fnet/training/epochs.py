@@ -1,7 +1,6 @@
 """The run itself: a step, the steps of an epoch, the epochs; what `train` and `fit` compile."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jax import lax
 from ..data.batches import Samples, num_samples
 from ..data.shuffle import epoch_order
 from .evaluate import means
+from .history import History
 from .program import Program
 from .scan import scan, unrolled
 from .state import TrainState
@@ -20,7 +20,6 @@ FEW = 16  # parameters: a kernel and a bias of each of eight layers
 AHEAD_BYTES = 2**26  # at most, of samples that are gathered before the steps that take them
 
 Carry = tuple[TrainState, EpochSums]
-History = dict[str, Any]  # Logs, and under "record" the Logs of single steps
 
 
 def run_steps(
@@ -110,7 +109,7 @@ def run(
     batch_size: int,
     shuffle: bool,
     steps: int | None,
-) -> tuple[TrainState, History]:
+) -> tuple[TrainState, Logs]:
     size = num_samples(data) if steps is None else steps
     whole, rest = divmod(size, batch_size)
     steps, samples = whole + bool(rest), Samples.of(data)
@@ -137,9 +136,9 @@ def run(
     return program.devices.shard_state(state), logs | {"record": record}
 
 
-def in_order(program: Program, history: History) -> History:
+def in_order(program: Program, history: Logs) -> History:
     """The history as it was asked for; jit sorts the names that it returns."""
-    ordered = {name: history[name] for name in program.log_names}
+    ordered = History((name, history[name]) for name in program.log_names)
     if program.record:
         ordered["record"] = {name: history["record"][name] for name in program.recorded}
     return ordered

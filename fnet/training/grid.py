@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.tables import Table
 from ..core.values import describe
 from ..layers.base import Layer
 from ..optimizers.base import Optimizer
@@ -119,11 +120,14 @@ class Grid:
         spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.full(len(values), np.nan)
         return rows, values.mean(axis=1), spread
 
-    def table(self, history: Mapping[str, Any]) -> str:
+    def table(self, history: Mapping[str, Any]) -> Table:
         """The last epoch of every combination as a table: mean and spread over the seeds.
 
         Args:
             history: what `train_many` gave for these members.
+
+        Returns:
+            The table as text; a notebook shows it as a table.
 
         Raises:
             ValueError: the history is of other members.
@@ -140,13 +144,7 @@ class Grid:
             ]
             columns.append([name, *texts])
         labels = [[name, *(f"{row[name]:g}" for row in rows)] for name in (rows or [{}])[0]]
-        table = labels + columns
-        widths = [max(map(len, column)) for column in table]
-        lines = zip(*table, strict=True)
-        return "\n".join(
-            "   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
+        return Table.of(zip(*labels, *columns, strict=True))
 
 
 def grid(**axes: Sequence[float] | np.ndarray | Mapping[str, Any]) -> Grid:

@@ -10,8 +10,9 @@ from ..core.checks import check_batch_size, check_count
 from ..core.values import describe
 from ..data.batches import num_samples
 from ..distributed.sharding import Devices, devices_of
-from .epochs import History, in_order, run
+from .epochs import in_order, run
 from .evaluate import check_evaluation
+from .history import History
 from .program import Program, Value, make_program, training_values
 from .signature import batch_like
 from .state import TrainState, check_state

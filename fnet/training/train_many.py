@@ -15,9 +15,11 @@ from ..core.platform import platform
 from ..core.values import describe
 from ..distributed.sharding import Devices, spread_members
 from ..models.model import count_params
-from .epochs import History, in_order, run
+from .epochs import in_order, run
+from .history import History
 from .program import Program
 from .state import TrainState, check_state
+from .step import Logs
 from .task import Task
 from .train import check_run
 
@@ -153,8 +155,8 @@ def run_many(
     shuffle: bool,
     steps: int | None,
     form: str,
-) -> tuple[TrainState, History]:
-    def one(state: TrainState) -> tuple[TrainState, History]:
+) -> tuple[TrainState, Logs]:
+    def one(state: TrainState) -> tuple[TrainState, Logs]:
         return run(program, state, data, validation, epochs, batch_size, shuffle, steps)
 
     return FORMS[form](one, states)
