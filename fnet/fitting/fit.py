@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ..core.checks import check_count
+from ..core.tracebacks import api_boundary
 from ..core.trees import by_path
 from ..core.values import describe
 from ..distributed.processes import noting_lost_peers
@@ -34,6 +35,7 @@ from .signals import Interruption, interruptible
 from .sources import EpochState, Settings, Source
 
 
+@api_boundary
 def fit(
     task: Task,
     state: TrainState,
@@ -182,7 +184,7 @@ def fit(
         )
         if on_nonfinite == "raise":
             raise FloatingPointError(why)
-        warnings.warn(why, RuntimeWarning, stacklevel=2)
+        warnings.warn(why, RuntimeWarning, stacklevel=3)  # of the caller of `fit`
     state = at.state
     if run_record.ended or run_record.epochs >= epochs:
         for callback in callbacks:

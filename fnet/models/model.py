@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ..core.checks import numbers_of
 from ..core.errors import LayerError, inside
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree
 from ..core.values import describe
 from ..layers.base import Layer, Shapes, apply_layer, as_layer, init_layer, is_shape, plain
@@ -65,6 +66,7 @@ def init_trees(net: Layer, key: jax.Array, in_shape: Any) -> tuple[Tree, Tree]:
 compiled_init: Callable[..., tuple[Tree, Tree]] = compiled_once(init_trees, static_argnums=(0, 2))
 
 
+@api_boundary
 def init(net: Layer, key: jax.Array, in_shape: Shapes) -> Tree:
     """Initialise the parameters of a model, in one compiled program.
 
@@ -94,6 +96,7 @@ def init(net: Layer, key: jax.Array, in_shape: Shapes) -> Tree:
     return compiled_init(as_layer(net, "net"), check_key(key), static)[0]
 
 
+@api_boundary
 def init_state(net: Layer, in_shape: Shapes) -> Tree:
     """Initialise the state of a model, its running statistics; `{}` if it has none.
 
@@ -116,6 +119,7 @@ def init_state(net: Layer, in_shape: Shapes) -> Tree:
     return compiled_init(as_layer(net, "net"), jax.random.key(0), static)[1]
 
 
+@api_boundary
 def apply(net: Layer, params: Tree, x: Any, state: Tree | None = None) -> Any:
     """Compute the output for a batch at inference: no dropout, batch norm by running statistics.
 
@@ -152,6 +156,7 @@ def apply(net: Layer, params: Tree, x: Any, state: Tree | None = None) -> Any:
     return y
 
 
+@api_boundary
 def forward(
     net: Layer, params: Tree, state: Tree, x: Any, key: jax.Array | None = None
 ) -> tuple[Any, Tree]:
@@ -188,6 +193,7 @@ def as_input(x: Any) -> Any:
     return jax.tree.map(jnp.asarray, numbers_of("`x`", x, every_list=True))
 
 
+@api_boundary
 def output_shape(net: Layer, in_shape: Shapes) -> Shapes:
     """Infer the shape of the output for one sample, without computing it.
 

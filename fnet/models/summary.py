@@ -8,6 +8,7 @@ import jax
 
 from ..core.flops import flops_of
 from ..core.tables import Table
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree
 from ..layers.base import Layer, Shapes, abstract, as_layer, init_layer, plain, shapes_of
 from ..layers.combinators import Combinator
@@ -25,6 +26,7 @@ class Row(NamedTuple):
     flops: int
 
 
+@api_boundary
 def summary(net: Layer, in_shape: Shapes) -> Table:
     """Summarise a model in a table: output shapes, parameters, bytes and FLOPs per sample.
 

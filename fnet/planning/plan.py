@@ -12,6 +12,7 @@ from ..core.checks import check_batch_size, is_integer, numbers_of
 from ..core.flops import count_flops
 from ..core.mesh import DATA
 from ..core.platform import made_for
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree
 from ..core.values import describe
 from ..data.batches import num_samples
@@ -29,6 +30,7 @@ from .report import Plan
 from .targets import Target, target
 
 
+@api_boundary
 def plan(
     task: Task,
     state: TrainState,

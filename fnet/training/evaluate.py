@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree
 from ..data.batches import Samples, num_samples
 from ..distributed.sharding import devices_of
@@ -22,6 +23,7 @@ from .task import Task, check_task
 BATCH_SIZE = 1024  # on a CPU 128 to 4,096 take the same time, less and more take longer
 
 
+@api_boundary
 def evaluate(
     task: Task,
     state: TrainState | Tree,

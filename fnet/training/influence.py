@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.checks import is_integer
 from ..core.memory import device_memory
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree
 from ..core.values import describe
 from ..data.batches import num_samples
@@ -25,6 +26,7 @@ STEP = 2.0**-6  # by about how much the check changes each weight
 TOLERANCE = 0.1  # of the norm of the gradient, for the difference from central differences
 
 
+@api_boundary
 def influence(
     task: Task,
     state: TrainState,
@@ -221,5 +223,5 @@ def check_difference(
             f"difference, where the gradient has the norm {norm:.3g}: its values are noise. Take "
             f"a shorter run, a smaller learning rate, smooth activations, or float32.",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -7,6 +7,7 @@ import jax
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size, check_data
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree, as_arrays
 from ..data.batches import map_batches, num_samples
 from ..distributed.sharding import Devices, devices_of
@@ -16,6 +17,7 @@ from .evaluate import BATCH_SIZE
 from .state import TrainState, params_and_state
 
 
+@api_boundary
 def predict(
     net: Layer,
     state: TrainState | Tree,
@@ -58,6 +60,7 @@ def predict(
     return outputs(net, there["params"], there["model_state"], x, batch_size, devices)
 
 
+@api_boundary
 def predict_classes(
     net: Layer,
     state: TrainState | Tree,

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..core.tracebacks import api_boundary
 from ..core.trees import Tree, by_path
 from ..core.values import describe
 from ..layers.base import Layer, Shapes, as_layer
@@ -78,6 +79,7 @@ class TrainState:
         return begin(params, model_state, rule, check_key(key))
 
 
+@api_boundary
 def train_state(
     net: Layer, optimizer: Optimizer | str, key: jax.Array, in_shape: Shapes
 ) -> TrainState:

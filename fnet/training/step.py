@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.tracebacks import api_boundary
 from ..losses.statistics import finished, mean_over_samples
 from ..optimizers.base import Objective
 from .program import Program
@@ -49,6 +50,7 @@ def train_step(task: Task) -> Callable[[TrainState, Batch], tuple[TrainState, Lo
     return partial(finished_step, Program(check_task(task)))
 
 
+@api_boundary
 def finished_step(program: Program, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
     state, values = step(program, state, batch)
     return state, finished(mean_over_samples(values))

@@ -7,6 +7,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from ..core.checks import check_batch_size, check_count
+from ..core.tracebacks import api_boundary
 from ..core.values import describe
 from ..data.batches import num_samples
 from ..distributed.sharding import Devices, devices_of
@@ -19,6 +20,7 @@ from .state import TrainState, check_state
 from .task import Batch, Task
 
 
+@api_boundary
 def train(
     task: Task,
     state: TrainState,

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from ..core.mesh import check_mesh
 from ..core.platform import platform
+from ..core.tracebacks import api_boundary
 from ..core.values import describe
 from ..distributed.sharding import Devices, spread_members
 from ..models.model import count_params
@@ -29,6 +30,7 @@ from .train import check_run
 CACHED = 500_000
 
 
+@api_boundary
 def train_many(
     task: Task,
     states: TrainState,
