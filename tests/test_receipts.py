@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import safetensors
 from own_tasks import OWN
 from problems import images, start, task
 
@@ -19,8 +20,12 @@ RUN = {"epochs": 2, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
-def receipt():
-    result = fnet.fit(task(), start(), DATA, progress=False, **RUN)
+def result():
+    return fnet.fit(task(), start(), DATA, progress=False, **RUN)
+
+
+@pytest.fixture(scope="module")
+def receipt(result):
     return fnet.receipt(task(), start(), DATA, result=result, **RUN)
 
 
@@ -62,8 +67,9 @@ def test_data_has_the_same_digests_wherever_it_lies(receipt, tmp_path, monkeypat
 
 
 @pytest.mark.bits
-def test_a_run_is_verified_by_running_it_again(receipt, tmp_path):
-    fnet.verify(receipt, task(), start(), DATA)
+def test_a_run_is_verified_by_running_it_again(receipt, result, tmp_path):
+    fnet.save(tmp_path / "run", result[0], receipt=receipt)
+    fnet.verify(tmp_path / "run", task(), start(), DATA)
     fnet.verify(receipt, task(), start(), memmap(tmp_path))
     trained = fnet.train(task(), start(), DATA, **RUN)
     assert fnet.receipt(task(), start(), DATA, result=trained, **RUN) == receipt
@@ -120,10 +126,39 @@ def test_an_end_of_other_bits_is_named(receipt):
         fnet.verify(receipt | {"history": history}, task(), start(), DATA)
 
 
+def test_a_saved_file_holds_the_receipt_of_its_state(receipt, result, tmp_path):
+    path = tmp_path / "run.safetensors"
+    fnet.save(path, result[0], receipt=receipt)
+    assert int(fnet.load(path, like=start()).step) == 14
+    with safetensors.safe_open(path, "np") as file:  # any reader finds it
+        assert json.loads(file.metadata()["receipt"]) == receipt
+    with pytest.raises(ValueError, match="got other values in `data` at '1'"):
+        fnet.verify(path, task(), start(), changed(3))
+    content = path.read_bytes()
+    for number in (content.index(b"batch_size") + 14, len(content) - 1):
+        flipped = content[:number] + bytes([content[number] ^ 1]) + content[number + 1 :]
+        path.write_bytes(flipped)
+        with pytest.raises(fnet.CorruptFileError, match="changed bits"):
+            fnet.verify(path, task(), start(), DATA)
+
+
+def test_a_file_takes_no_receipt_of_another_state(receipt, tmp_path):
+    with pytest.raises(ValueError, match="the run that ended in `state`, got other values in the"):
+        fnet.save(tmp_path / "run", start(), receipt=receipt)
+    with pytest.raises(ValueError, match="must be what fnet.receipt returned, .* got a dict"):
+        fnet.save(tmp_path / "run", start(), receipt={"end": {}})
+    assert not list(tmp_path.iterdir())
+    begun = {name: receipt[name] for name in receipt.keys() - {"end", "history"}}
+    fnet.save(tmp_path / "run", start(), receipt=begun)  # of a run that is still to come
+    fnet.verify(tmp_path / "run", task(), start(), DATA)
+
+
 def test_what_is_no_receipt_is_refused(tmp_path):
     (tmp_path / "receipt.json").write_text("{")
+    fnet.save(tmp_path / "without", start())
     for given, words in (
-        (tmp_path / "receipt.json", "must be a file of JSON"),
+        (tmp_path / "without", "must be what fnet.receipt returned, .* or a file of it, got"),
+        (tmp_path / "receipt.json", "must be a file of JSON or of fnet.save"),
         ({"program": ""}, "must be what fnet.receipt returned"),
         (None, "must be what fnet.receipt returned, .* got None"),
     ):

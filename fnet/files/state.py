@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core.trees import Tree
+from .receipts import receipt_of
 from .tensor_file import check_kind, read_tensors, write_tensors
 from .trees import named, restored, structure
 
@@ -16,7 +17,9 @@ EXTRA = "run/"  # prefix of the names of arrays outside the state
 State = TypeVar("State")
 
 
-def save(path: str | os.PathLike[str], state: Tree) -> None:
+def save(
+    path: str | os.PathLike[str], state: Tree, *, receipt: Mapping[str, Any] | None = None
+) -> None:
     """Write a run to one file, atomically and with checksums of every bit.
 
     The file is a safetensors file with tensors such as `params/dense/kernel`, `step`,
@@ -27,10 +30,12 @@ def save(path: str | os.PathLike[str], state: Tree) -> None:
         path: where to write; an existing file is replaced once the new one is on the disk.
         state: a TrainState, or the states of many members; any tree of arrays, numbers and typed
             keys.
+        receipt: what `fnet.receipt` returned for the run that ended in `state`. It is kept in the
+            file, and `fnet.verify(path, task, start, data)` takes it from there.
 
     Raises:
         TypeError: a leaf is not an array, a number or a key, or safetensors lacks its dtype.
-        ValueError: two leaves have the same name.
+        ValueError: two leaves have the same name; a receipt of another state.
         OSError: writing fails; an existing file is intact.
 
     Example:
@@ -40,7 +45,8 @@ def save(path: str | os.PathLike[str], state: Tree) -> None:
         >>> fnet.save(path, state)
         >>> state = fnet.load(path, like=state)
     """
-    write_run(path, state, {}, {})
+    metadata = {} if receipt is None else {"receipt": receipt_of(receipt, state)}
+    write_run(path, state, {}, metadata)
 
 
 def load(path: str | os.PathLike[str], like: State) -> State:

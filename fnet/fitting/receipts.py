@@ -20,6 +20,7 @@ from ..core.version import __version__
 from ..data.batches import num_samples
 from ..data.random_access import RandomAccessData, is_random_access, native
 from ..files.atomic import write
+from ..files.receipts import Digests, Receipt, differences, digests_of, kind, read_receipt, seen
 from ..files.trees import named
 from ..training.history import History
 from ..training.state import TrainState, check_state
@@ -29,8 +30,6 @@ from .fit import fit
 from .replay import check_numbered
 
 READ_ROWS, READ_BYTES = 2**12, 2**24  # at a time, at most
-Receipt = dict[str, Any]
-Digests = dict[str, str]
 
 
 def receipt(
@@ -56,7 +55,8 @@ def receipt(
         task, state, data, epochs, batch_size, steps, validation_split, shuffle: as for `fit` or
             `train`; `state` is the start. Data on the disk is read once, a part at a time.
         result: what the run returned. Its validation and its record of single steps are left out.
-        path: a file for the receipt as JSON, such as one beside the checkpoints.
+        path: a file for the receipt as JSON, such as `checkpoints.directory / "receipt.json"`. A
+            file of one state takes its receipt in: `fnet.save(path, state, receipt=receipt)`.
 
     Returns:
         A dict of what JSON has: "options", "environment" (versions, device, threads, flags: where
@@ -109,7 +109,8 @@ def verify(
     what differs.
 
     Args:
-        receipt: what `receipt` returned, or the path of its file.
+        receipt: what `receipt` returned, or the path of its file: one of JSON, or one in which
+            `save` put it beside the state.
         task, state, data: what to make the run of; `state` is its start.
 
     Raises:
@@ -163,25 +164,6 @@ def verify(
         )
 
 
-def read_receipt(receipt: Any) -> Receipt:
-    found = receipt
-    if isinstance(receipt, (str, os.PathLike)):
-        try:
-            found = json.loads(Path(receipt).read_bytes())
-        except ValueError as error:
-            raise ValueError(
-                f"`receipt` must be a file of JSON, got {os.fspath(receipt)!r}: {error}. Write it "
-                f"anew with fnet.receipt(..., path=...)."
-            ) from error
-    needed = {"options", "environment", "program", "data", "start"}
-    if not isinstance(found, Mapping) or not needed <= found.keys():
-        raise ValueError(
-            f"`receipt` must be what fnet.receipt returned, with {', '.join(sorted(needed))}, got "
-            f"{describe(receipt)}. Make it with fnet.receipt(task, state, data, ...)."
-        )
-    return dict(found)
-
-
 def identity(task: Task, state: TrainState, data: Any, options: Mapping[str, Any]) -> Receipt:
     """The digests of what a run is made of."""
     digests, like = read_data(data, options["validation_split"])
@@ -208,25 +190,6 @@ def outcome(result: Any) -> Receipt:
     return {"end": digests_of(named(state)), "history": digests_of(trained)}
 
 
-def digests_of(arrays: Mapping[str, Any]) -> Digests:
-    """Of each array its dtype and shape in words, and the SHA-256 of its values."""
-    values = {name: plain(array) for name, array in arrays.items()}
-    return {
-        name: f"{kind(array.dtype, array.shape)} {hashlib.sha256(array.tobytes()).hexdigest()}"
-        for name, array in values.items()
-    }
-
-
-def kind(dtype: Any, shape: tuple[int, ...]) -> str:
-    return f"{dtype}[{','.join(map(str, shape))}]"
-
-
-def plain(array: Any) -> np.ndarray:
-    """The values as a run sees them: the dtype that JAX has for it, in the machine's byte order."""
-    values = np.asarray(array)
-    return np.ascontiguousarray(values.astype(native(values.dtype), copy=False))
-
-
 def read_data(data: Any, split: float) -> tuple[Digests, Tree]:
     """The digest of each leaf, in one pass over the rows; what the data trained on looks like."""
     if data is None:
@@ -248,7 +211,7 @@ def read_data(data: Any, split: float) -> tuple[Digests, Tree]:
             else jax.tree.map(lambda a, rows=rows: a[rows[0] : rows[-1] + 1], arrays)
         )
         for path, array in by_path(part).items():
-            hashes[path].update(plain(array).tobytes())
+            hashes[path].update(seen(array).tobytes())
     return {
         path: f"{kind(native(array.dtype), (size, *array.shape[1:]))} {hashes[path].hexdigest()}"
         for path, array in by_path(first).items()
@@ -257,18 +220,6 @@ def read_data(data: Any, split: float) -> tuple[Digests, Tree]:
 
 def blocks(size: int, rows: int) -> Iterator[np.ndarray]:
     return (np.arange(start, min(start + rows, size)) for start in range(0, size, rows))
-
-
-def differences(theirs: Digests, ours: Digests, what: str) -> list[str]:
-    """What differs, in words: names, then dtypes and shapes, then values."""
-    if theirs.keys() != ours.keys():
-        return [f"leaves {sorted(ours)} for {sorted(theirs)} in {what}"]
-    kinds = {name: (ours[name].split()[0], theirs[name].split()[0]) for name in theirs}
-    changed = [f"{o} for {t} in {what} at {name!r}" for name, (o, t) in kinds.items() if o != t]
-    if changed:
-        return changed
-    values = [name for name in theirs if theirs[name] != ours[name]]
-    return [f"other values in {what} at {', '.join(map(repr, values))}"] if values else []
 
 
 def environment() -> dict[str, str]:
