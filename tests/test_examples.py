@@ -1,5 +1,6 @@
 """The examples as a user runs them: the README, and each program, most of them in this process."""
 
+import dataclasses
 import doctest
 import pathlib
 import re
@@ -384,16 +385,28 @@ def test_readme(tmp_path, monkeypatch):
     assert not failed
 
 
-def test_the_program_for_users_of_keras_runs():
-    program, _ = (
-        (ROOT / "docs" / "coming_from" / "keras.md").read_text().split("## What is the same")
+@pytest.mark.parametrize("library", ["keras", "flax", "equinox", "torch"])
+def test_the_calls_for_users_of_other_libraries_run(library, tmp_path, monkeypatch):
+    """The side of fnet; the page itself runs a program in both, and compares the two."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "coming_from" / f"{library}.md").read_text()
+    table = page.split("## Call by call")[1].split("\n## ")[0]
+    calls = re.findall(r"^\| .+ \| `([^`]+)` \|$", table, re.MULTILINE)
+    assert len(calls) > 25
+    (x, y), _ = fnet.datasets.mnist_5k()
+    net = fnet.sequential(
+        fnet.rescale(1 / 255), fnet.flatten, fnet.dense(4), fnet.relu, fnet.dense(10), fnet.softmax
     )
-    code = re.findall(r"^\| `.+` \| `(.+)` \|$", program, re.MULTILINE)
-    (x, y), (x_test, y_test) = fnet.datasets.mnist_5k()
-    names = {"fnet": fnet, "jax": jax, "x": x[:300], "y": y[:300], "x_test": x_test}
-    names |= {"y_test": y_test, "weights": jax.numpy.ones(300)}
-    exec("\n".join(line for line in code if "load_keras" not in line), names)
-    assert {"net", "task", "state", "history"} <= names.keys()
+    names = {"fnet": fnet, "jax": jax, "dataclasses": dataclasses, "net": net}
+    names |= {"x": x[:64], "y": y[:64], "x_test": x[64:96], "y_test": y[64:96]}
+    names |= {"key": jax.random.key(0), "loss": "sparse_categorical_crossentropy"}
+    names["task"] = fnet.supervised(net, names["loss"], metrics=["accuracy"])
+    names["state"] = fnet.train_state(net, "rmsprop", names["key"], (28, 28))
+    names["params"] = names["state"].params
+    names["weights"] = jax.numpy.ones(64)
+    names["mesh"] = jax.make_mesh((jax.device_count(),), ("data",))
+    for call in calls:
+        exec(call, names)
 
 
 def test_the_defaults_that_users_of_keras_are_told():
