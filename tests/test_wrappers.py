@@ -323,6 +323,34 @@ def test_wrappers_pass_the_loss_on(wrap):
     np.testing.assert_allclose(loss(params), loss(PARAMS) / 4, rtol=1e-5)
 
 
+class StepState(NamedTuple):
+    step: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """An optimizer of the user's own: three methods, and no base class."""
+
+    learning_rate: float = 0.1
+
+    def init(self, params):
+        return StepState(jnp.zeros((), jnp.int32))
+
+    def update(self, grads, opt_state, params, objective=None):
+        params = jax.tree.map(lambda p, g: p - self.learning_rate * g, params, grads)
+        return params, StepState(opt_state.step + 1)
+
+    def learning_rate_at(self, step):
+        return self.learning_rate
+
+
+@every_wrapper
+def test_wrappers_take_an_optimizer_of_the_users_own(wrap):
+    own, known = (compiled_run(wrap(o), PARAMS, GRADIENTS)[0] for o in (Descent(), fnet.sgd(0.1)))
+    close(own, known)
+
+
 def test_from_optax_trains_and_its_rate_is_not_known():
     optimizer = fnet.averaged(fnet.from_optax(HEAVY_BALL), 0.5)
     state, history = fnet.train(

@@ -99,6 +99,11 @@ class Optimizer(Hyperparameters, abc.ABC):
                 )
 
 
+def is_elementwise(optimizer: Any) -> bool:
+    """Whether it says so; an optimizer of the user's own has only the three methods."""
+    return getattr(optimizer, "elementwise", False)
+
+
 @dataclass(frozen=True, eq=False)
 class PerLeafOptimizer(Optimizer):
     """An optimizer that updates each array on its own, starting from a state of zeros."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ..core.trees import Tree, by_path
 from ..core.values import by_value, describe
-from .base import Objective, Optimizer
+from .base import Objective, Optimizer, is_elementwise
 from .by_name import as_optimizer
 from .hyperparameters import Number, pytree, static
 
@@ -67,7 +67,7 @@ class partitioned(Optimizer):
 
     @property
     def elementwise(self) -> bool:
-        return all(optimizer.elementwise for optimizer in self.trained.values())
+        return all(map(is_elementwise, self.trained.values()))
 
     def init(self, params: Tree) -> PartitionedState:
         names = self.parts(params)

@@ -17,7 +17,7 @@ from ..core.checks import check_count
 from ..core.dtypes import at_least_float32
 from ..core.trees import Tree, global_norm
 from ..core.values import describe
-from .base import Objective, Optimizer
+from .base import Objective, Optimizer, is_elementwise
 from .by_name import as_optimizer
 from .hyperparameters import Number, number, pytree, static
 
@@ -48,7 +48,7 @@ class Wrapper(Optimizer):
 
     @property
     def elementwise(self) -> bool:
-        return self.optimizer.elementwise
+        return is_elementwise(self.optimizer)
 
 
 @pytree
@@ -149,7 +149,7 @@ class accumulated(Wrapper):
             return params, jax.tree.map(jnp.zeros_like, sums), inner
 
         due = (step + 1) % self.every == 0
-        params, sums, inner = moved_if(due, move, (params, sums, inner), self.optimizer.elementwise)
+        params, sums, inner = moved_if(due, move, (params, sums, inner), self.elementwise)
         return params, AccumulatedState(step + 1, sums, inner)
 
 
