@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from own_tasks import OWN
 from problems import images, task
 
 import fnet
@@ -76,14 +77,58 @@ def test_it_runs_without_fnet(tmp_path):
     np.testing.assert_allclose(losses, history["val_loss"], rtol=1e-4)
 
 
+def symbolic(text):
+    (size,) = jax.export.symbolic_shape(text)
+    return tuple(jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype) for a in DATA)
+
+
+SIMPLE = fnet.sequential(fnet.rescale(1 / 255), fnet.flatten, fnet.dense(3), fnet.softmax)
+
+
+def test_one_file_serves_any_number_of_whole_batches():
+    one, begun = task(SIMPLE), fnet.train_state(SIMPLE, "sgd", jax.random.key(0), (4, 4))
+    options = {"epochs": 2, "batch_size": 16, "validation": VALIDATION}
+    data, platforms = symbolic("16*k + 6"), ["cpu"]
+    run = fnet.load_run(fnet.export_run(one, begun, data, platforms=platforms, **options))
+    end, history = run(begun, images(70), VALIDATION)
+    expected, logs = fnet.train(one, begun, images(70), **options)
+    assert int(end.step) == int(expected.step) == 10
+    for name in ("loss", "accuracy", "val_loss"):
+        np.testing.assert_allclose(history[name], logs[name], rtol=1e-5)
+    assert int(run(begun, images(22), VALIDATION)[0].step) == 4
+    with pytest.raises(
+        TypeError, match=r"exported for, .* uint8\[16\*k \+ 6, 4, 4\], .*got .*\[21"
+    ):
+        run(begun, images(21), VALIDATION)
+    for data, options in (
+        (symbolic("n"), {"batch_size": 16}),
+        (symbolic("16*k"), {"batch_size": None}),
+    ):
+        with pytest.raises(
+            ValueError, match="must be a multiple of `batch_size` plus a fixed rest"
+        ):
+            fnet.export_run(one, begun, data, epochs=1, **options)
+    with pytest.raises(ValueError, match="`validation` must have a fixed number of samples"):
+        fnet.export_run(one, begun, DATA, epochs=1, validation=symbolic("n"))
+
+
+def test_a_task_may_draw_its_own_data():
+    own = OWN["without data"]
+    options = own.options | {"epochs": 2}
+    blob = fnet.export_run(own.task, own.start(), own.data, platforms=["cpu"], **options)
+    run = fnet.load_run(blob)
+    end, history = run(own.start())
+    expected, logs = fnet.train(own.task, own.start(), own.data, **options)
+    assert int(end.step) == int(expected.step) > 0
+    np.testing.assert_allclose(history["loss"], logs["loss"], rtol=1e-5)
+
+
 def test_other_arguments_are_refused():
     run = fnet.load_run(BLOB)
     with pytest.raises(TypeError, match=r"exported for, a state of .* uint8\[22, 4, 4\]"):
         run(start(), images(21), VALIDATION)
     with pytest.raises(TypeError, match="arguments must be those that the run was exported for"):
         run(start(), DATA)
-    with pytest.raises(TypeError, match="`data` of `export_run` must be arrays or their shapes"):
-        fnet.export_run(TASK, start(), None, epochs=1)
     for platforms in ("cpu", ["abacus"], []):
         with pytest.raises(ValueError, match="`platforms` must be a list of some of"):
             fnet.export_run(TASK, start(), DATA, epochs=1, platforms=platforms)

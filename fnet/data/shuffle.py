@@ -64,12 +64,15 @@ def round_keys(key: jax.Array, epoch: int | jax.Array) -> jax.Array:
     return hashed
 
 
-def feistel(round_keys: jax.Array, index: jax.Array, size: int) -> jax.Array:
-    bits = max((size - 1).bit_length(), 6)  # fewer bits permute too few ways
+def feistel(round_keys: jax.Array, index: jax.Array, size: int | jax.Array) -> jax.Array:
+    if isinstance(size, int):
+        bits: int | jax.Array = max((size - 1).bit_length(), 6)  # fewer bits permute too few ways
+    else:
+        bits = jnp.maximum(32 - lax.clz(size - 1), 6)
     return walk(partial(permute, round_keys, bits), index, size)
 
 
-def permute(round_keys: jax.Array, bits: int, value: jax.Array) -> jax.Array:
+def permute(round_keys: jax.Array, bits: int | jax.Array, value: jax.Array) -> jax.Array:
     """A keyed permutation of [0, 2^bits)."""
     high, low = bits // 2, bits - bits // 2
     for round_key in round_keys:
@@ -85,7 +88,9 @@ def murmur(value: jax.Array) -> jax.Array:
     return value ^ (value >> 16)
 
 
-def walk(permutation: Callable[[jax.Array], jax.Array], index: jax.Array, size: int) -> jax.Array:
+def walk(
+    permutation: Callable[[jax.Array], jax.Array], index: jax.Array, size: int | jax.Array
+) -> jax.Array:
     """The first number below `size` on the way of each index through the permutation."""
 
     def go_on(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -100,4 +105,7 @@ def walk(permutation: Callable[[jax.Array], jax.Array], index: jax.Array, size: 
 
 @partial(jax.jit, static_argnames="size")
 def epoch_order(key: jax.Array, epoch: int | jax.Array, size: int) -> jax.Array:
-    return index_shuffle(key, jnp.arange(size), size, epoch)
+    if isinstance(size, int):
+        return index_shuffle(key, jnp.arange(size), size, epoch)
+    # A symbolic size, of a program that is exported for any number of samples.
+    return feistel(round_keys(key, epoch), jnp.arange(size), jnp.asarray(size, jnp.uint32))

@@ -6,11 +6,13 @@ The bytes are framed as those of `export` are, with a magic number of their own.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
+import numpy as np
 from jax import export as jax_export
 
+from ..core.checks import is_integer
 from ..core.trees import Tree
 from ..training import Task, TrainState, train
 from ..training.history import History
@@ -29,6 +31,7 @@ def export_run(
     *,
     epochs: int,
     batch_size: int | None = 32,
+    steps: int | None = None,
     validation: Any = None,
     shuffle: bool = True,
     platforms: Sequence[str] = PLATFORMS,
@@ -47,17 +50,20 @@ def export_run(
     There a state is the dict of its arrays by the names that `fnet.save` gives them, so that
     `safetensors` reads the start from a file, and writes the end into one for `fnet.load`.
 
-    The number of samples is fixed, since the order of samples and the loops depend on it. JAX reads
-    the file for about six months; after that, export anew with the version at hand, from the same
-    task. For a compiler that is not JAX's, `run.mlir_module()` is the text, after an export for a
-    single platform: with `platforms=("cpu",)` IREE 3.13 compiles it for CPUs and computes the same
-    losses within rounding.
+    One file serves many numbers of samples if the shapes of `data` have a symbol of `jax.export` in
+    axis 0. The size of the last batch of an epoch is fixed all the same: batches of 32 take
+    `32*k + 8`, but not `n`.
+
+    JAX reads the file for about six months; after that, export anew with the version at hand, from
+    the same task. For a compiler that is not JAX's, `run.mlir_module()` is the text, after an
+    export for a single platform: with `platforms=("cpu",)` IREE 3.13 compiles it for CPUs and
+    computes the same losses within rounding.
 
     Args:
         task: what to minimise.
         state: where such a run may start: a TrainState, or its `jax.eval_shape`.
         data: what `train` takes, or a tree of `jax.ShapeDtypeStruct` like it.
-        epochs, batch_size, shuffle: as for `train`.
+        epochs, batch_size, steps, shuffle: as for `train`.
         validation: data like `data`, evaluated after each epoch.
         platforms: where it shall run; one alone makes a program without a choice among them.
 
@@ -65,7 +71,9 @@ def export_run(
         Bytes for `load_run`.
 
     Raises:
-        ValueError, TypeError: as `train`, or data that is None.
+        ValueError: as `train`; a symbolic number of samples of which the size of the last batch
+            depends, or one of `validation`.
+        TypeError: as `train`.
         ImportError: flatbuffers is not installed; `pip install "fnet-jax[export]"` installs it.
 
     Example:
@@ -79,19 +87,23 @@ def export_run(
         >>> int(state.step), history["loss"].shape
         (4, (2,))
 
+        The same for 4, 8, 12, ... samples:
+
+        >>> (n,) = jax.export.symbolic_shape("4*k")
+        >>> pair = tuple(jax.ShapeDtypeStruct((n, 1), x.dtype) for _ in "xy")
+        >>> run = fnet.load_run(fnet.export_run(task, state, pair, epochs=2, batch_size=4))
+        >>> run  # doctest: +ELLIPSIS
+        Run(a state of 13 arrays, float32[4*k, 1], float32[4*k, 1], platforms=('cpu', ...))
+
     Source: https://docs.jax.dev/en/latest/export/export.html.
     """
-    if data is None:
-        raise TypeError(
-            "`data` of `export_run` must be arrays or their shapes, got None. Draw the data "
-            "beforehand, for a task that has none."
-        )
     if isinstance(platforms, str) or not platforms or not {*platforms} <= {*PLATFORMS}:
         raise ValueError(
             f"`platforms` must be a list of some of {PLATFORMS}, got {platforms!r}. Write "
             f"['cpu'] for a program for CPUs alone."
         )
     check_flatbuffers("export_run")
+    check_symbols(data, batch_size, validation)
     paths, form = jax.tree_util.tree_flatten_with_path(state)
     leaves = {name_of(path, leaf): leaf for path, leaf in paths}
 
@@ -107,6 +119,7 @@ def export_run(
             data,
             epochs=epochs,
             batch_size=batch_size,
+            steps=steps,
             validation=validation[0] if validation else None,
             shuffle=shuffle,
         )
@@ -124,6 +137,26 @@ def export_run(
     return framed(bytes(exported.serialize()), MAGIC)
 
 
+def check_symbols(data: Any, batch_size: int | None, validation: Any) -> None:
+    """Refuse a number of samples that leaves the shape of a batch open."""
+    for leaf in jax.tree.leaves(validation):
+        if not all(map(is_integer, np.shape(leaf))):
+            raise ValueError(
+                f"`validation` must have a fixed number of samples, got shape {leaf.shape}. Only "
+                f"that of `data` may be symbolic."
+            )
+    for leaf in jax.tree.leaves(data):
+        size = np.shape(leaf)[0] if np.shape(leaf) else 0
+        if is_integer(size):
+            continue
+        if not is_integer(batch_size, 1) or not is_integer(size % batch_size):
+            raise ValueError(
+                f"a symbolic number of samples must be a multiple of `batch_size` plus a fixed "
+                f"rest, got {size} and {batch_size}. For batches of 32 write "
+                f"jax.export.symbolic_shape('32*k + 8')."
+            )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A loaded run, `(state, history) = run(state, data)`, or with validation data as a third."""
@@ -134,18 +167,18 @@ class Run:
     def compiled(self) -> Callable[..., Any]:
         return jax.jit(self.exported.call)
 
-    def __call__(self, state: TrainState, data: Any, *validation: Any) -> tuple[TrainState, Any]:
+    def __call__(
+        self, state: TrainState, data: Any = None, *validation: Any
+    ) -> tuple[TrainState, Any]:
         arguments: Any = (named(state), data, *validation)
         (expected, _) = jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)
         forms: list[Any] = [jax.tree.structure(tree) for tree in (arguments, expected)]
-        came = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)]
-        due = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(expected)]
-        if came != due or forms[0] != forms[1]:
-            raise TypeError(
-                f"the arguments must be those that the run was exported for, {shown(expected)}, "
-                f"got {shown(arguments)}. Export it anew for other shapes, dtypes or counts."
-            )
-        arrays, history = self.compiled(*arguments)
+        if forms[0] != forms[1] or not jax.tree.all(jax.tree.map(fits, arguments, expected)):
+            refuse(arguments, expected)
+        try:
+            arrays, history = self.compiled(*arguments)
+        except ValueError as error:  # JAX cannot solve the symbols for these sizes
+            refuse(arguments, expected, error)
         return restored(arrays, state, "the end of the run"), History(history)
 
     def __repr__(self) -> str:
@@ -153,11 +186,26 @@ class Run:
         return f"Run({shown(expected)}, platforms={tuple(self.exported.platforms)})"
 
 
+def fits(array: Any, expected: Any) -> bool:
+    """Whether dtypes are equal, and all numbers of the shapes that are known."""
+    if array.dtype != expected.dtype or array.ndim != len(expected.shape):
+        return False
+    pairs = zip(array.shape, expected.shape, strict=True)
+    return all(came == due or not is_integer(due) for came, due in pairs)
+
+
+def refuse(arguments: Tree, expected: Tree, cause: Exception | None = None) -> NoReturn:
+    raise TypeError(
+        f"the arguments must be those that the run was exported for, {shown(expected)}, got "
+        f"{shown(arguments)}. Export it anew for other shapes, dtypes or counts."
+    ) from cause
+
+
 def shown(arguments: Tree) -> str:
     """The data in words, and how many arrays the state has."""
     arrays, *data = arguments
     leaves = [f"{leaf.dtype}{[*leaf.shape]}" for leaf in jax.tree.leaves(data)]
-    return f"a state of {len(arrays)} arrays, {', '.join(leaves)}"
+    return ", ".join([f"a state of {len(arrays)} arrays", *leaves])
 
 
 def load_run(data: bytes) -> Run:
@@ -171,7 +219,8 @@ def load_run(data: bytes) -> Run:
 
     Returns:
         `run(state, data) -> (state, history)`, with the validation data as a third argument where
-        it was exported with some. It raises TypeError for arguments of other shapes or dtypes.
+        it was exported with some, and without data where the task draws its own. It raises
+        TypeError for arguments of other shapes or dtypes.
 
     Raises:
         CorruptFileError: the bytes are damaged, incomplete or not a run.

@@ -146,7 +146,8 @@ def averages(program: Program, totals: Logs, samples: int) -> Logs:
     # A product, since XLA makes one of a division by a constant: `fit` divides by a number that
     # is known only when it runs, and must give the same bits.
     share = 1 / samples if samples else np.nan  # if every step of the epoch was skipped
-    return finished(jax.tree.map(lambda total: total * np.asarray(share, total.dtype), sums))
+    numpy = jnp if isinstance(share, jax.Array) else np  # of a symbolic number of samples
+    return finished(jax.tree.map(lambda total: total * numpy.asarray(share, total.dtype), sums))
 
 
 def added_up(array: Any) -> Any:
