@@ -50,9 +50,9 @@ docs: .venv-docs/docs.installed  ## the site, every page executed, into docs/_bu
 docs-serve: docs  ## the site on http://127.0.0.1:8000
 	.venv-docs/bin/python -m http.server 8000 --bind 127.0.0.1 --directory docs/_build/html
 
-ACCELERATORS := .venv-accelerators/plot,accelerators.installed
+ACCELERATORS := .venv-accelerators/plot,accelerators,iree.installed
 
-accelerators:  ## compiles for TPU and GPU, without one; ARGS=record writes what there is anew
+accelerators:  ## compiles for TPU and GPU, without one, and for IREE; ARGS=record writes what there is anew
 	@if ! $(MAKE) --no-print-directory $(ACCELERATORS); then \
 		echo "Skipped: what compiles for TPU and GPU could not be installed."; \
 	elif [ "$(ARGS)" = record ]; then \
