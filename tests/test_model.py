@@ -408,6 +408,13 @@ def test_features_that_do_not_match_the_kernel():
             run(net, params, numbers(128, 784))
 
 
+def test_an_image_without_its_batch_axis_is_told_of_it():
+    net = fnet.sequential(fnet.flatten, fnet.dense(3))
+    for image in (numbers(16), numbers(4, 4)):
+        with pytest.raises(ValueError, match=r"or give a sample alone the axis of the batch, x\[N"):
+            fnet.predict(net, {"dense": weights(16, 3)}, image)
+
+
 @pytest.mark.parametrize(
     "net, params, path",
     [

@@ -341,6 +341,10 @@ def linear(x):
     return hk.Linear(2)(x)
 
 
+def normalized(x, is_training):
+    return hk.BatchNorm(True, True, 0.9)(x, is_training)
+
+
 def test_a_layer_of_haiku_is_a_value():
     net, state = trained("haiku")
     again = pickle.loads(pickle.dumps(net))
@@ -357,6 +361,16 @@ def test_a_layer_of_haiku_is_a_value():
         assert_close(fnet.apply(again, params, X), fnet.apply(layers[0], params, X), 0)
     assert len(set(layers)) == 3  # what is around a function may change it
     assert layers[2] == fnet.from_haiku(wrapped)
+
+
+def test_a_function_of_haiku_without_a_key_may_have_a_state():
+    pair = hk.without_apply_rng(hk.transform_with_state(normalized))
+    net = fnet.from_haiku(pair)
+    params, state, _ = net.init(KEY, (3,))
+    y, moved = pickle.loads(pickle.dumps(net)).apply(params, state, X, KEY, True)
+    expected, theirs = pair.apply(params, state, X, is_training=True)
+    assert_close(y, expected, 0)
+    assert_close(moved, theirs, 0)
 
 
 class Tokens(nn.Module):

@@ -15,6 +15,7 @@ from jax import lax
 from problems import LOSS, bits, enable_x64, images, start, task
 
 import fnet
+from fnet.core.platform import Absent, made_for
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -140,22 +141,19 @@ def test_accumulated_is_an_update_with_the_mean(every):
     close(opt_state.gradients, rest)
 
 
-def test_accumulated_has_no_branch_on_an_accelerator_unless_an_update_is_dear(monkeypatch):
+def test_accumulated_has_no_branch_on_an_accelerator_unless_an_update_is_dear():
     def branches(optimizer, platform):
-        traced = jax.jit(run).trace(fnet.accumulated(optimizer, 3), PARAMS, GRADIENTS)
-        return traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.case")
+        with made_for(Absent(platform, None)):
+            traced = jax.jit(partial(run)).trace(fnet.accumulated(optimizer, 3), PARAMS, GRADIENTS)
+        return traced.lower().as_text().count("stablehlo.case")
 
     both = fnet.partitioned({"dense": fnet.muon(), "dense_1": fnet.clipped("adam", 1.0)})
-    assert branches("adam", "cpu") == branches("adam", "cuda") + 1 == branches("adam", "tpu") + 1
-    assert branches(both, "cpu") == branches(both, "cuda") == 1
+    assert branches("adam", "cpu") == branches("adam", "gpu") + 1 == branches("adam", "tpu") + 1
+    assert branches(both, "cpu") == branches(both, "gpu") == 1
     optimizer = fnet.accumulated(fnet.averaged(fnet.adam(0.1), 0.5), 3)
-    expected = compiled_run(optimizer, PARAMS, GRADIENTS)
-
-    def on_an_accelerator(*trees, cpu, default):
-        return default(*trees)
-
-    monkeypatch.setattr(jax.lax, "platform_dependent", on_an_accelerator)
-    close(jax.jit(run)(optimizer, PARAMS, GRADIENTS), expected, 1e-5)
+    with made_for(Absent("gpu", None)):
+        found = jax.jit(partial(run))(optimizer, PARAMS, GRADIENTS)
+    close(found, compiled_run(optimizer, PARAMS, GRADIENTS), 1e-5)
 
 
 def test_accumulated_small_batches_are_a_large_one():

@@ -1,5 +1,6 @@
 """Argument validation, on the host and before any computation."""
 
+import os
 from typing import Any, TypeGuard
 
 import jax
@@ -127,6 +128,15 @@ def check_count(argument: str, count: int) -> int:
             f"`{argument}` must be an integer of at least 1, got {count!r}. Count from one."
         )
     return int(count)
+
+
+def check_path(argument: str, path: str | os.PathLike[str]) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"`{argument}` must be a path, got {describe(path)}. Write it as a text or as a "
+            f"pathlib.Path."
+        )
+    return os.fspath(path)
 
 
 def check_split(data: Any, validation: Any, validation_split: float) -> tuple[Any, Any]:

@@ -8,6 +8,8 @@ import shutil
 import sys
 from collections.abc import Iterable
 
+from ..core.checks import check_path
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows has text files
 
@@ -24,10 +26,11 @@ def write(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> 
         parts: the bytes, in order.
 
     Raises:
+        TypeError: `path` is not a path.
         OSError: writing fails, with the errno of the cause. The old file is intact, unless only
             the sync of the folder fails: then the new file is in place.
     """
-    target = os.path.realpath(os.fspath(path))
+    target = os.path.realpath(check_path("path", path))
     folder = os.path.dirname(target)
     if os.path.isdir(target):
         raise IsADirectoryError(

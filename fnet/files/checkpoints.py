@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from ..core.checks import check_count
+from ..core.checks import check_count, check_path
 from ..losses.monitor import Mode, Monitor
 from ..training.state import TrainState
 from .lock import sole_writer
@@ -43,6 +43,7 @@ class Checkpoints:
     Raises:
         ValueError: `keep` or `every` is below 1. Later: another run writes to the folder, or it
             holds a run and `resume` is not given.
+        TypeError: `directory` is not a path.
 
     Example:
         >>> import tempfile, jax, jax.numpy as jnp, fnet
@@ -76,7 +77,7 @@ class Checkpoints:
         best: str | None = None,
         mode: Mode = None,
     ):
-        self.directory = self.located(Path(directory))
+        self.directory = self.located(Path(check_path("directory", directory)))
         self.keep = check_count("keep", keep)
         self.every = None if every is None else check_count("every", every)
         self.monitor = None if best is None else Monitor(best, mode)

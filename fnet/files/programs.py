@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
+from ..core.checks import check_path
 from ..core.user_cache import user_cache
 
 DIRECTORY = "jax_compilation_cache_dir"
@@ -37,6 +38,7 @@ def cache_programs(directory: str | os.PathLike[str] | None = None) -> Path:
         The directory.
 
     Raises:
+        TypeError: `directory` is not a path.
         OSError: the directory can not be made.
 
     Example:
@@ -46,6 +48,8 @@ def cache_programs(directory: str | os.PathLike[str] | None = None) -> Path:
     Source: JAX's documentation, "Persistent compilation cache".
     """
     told: str | None = getattr(jax.config, DIRECTORY)
+    if directory is not None:
+        check_path("directory", directory)
     folder = Path(directory or told or user_cache() / "programs").expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.checks import check_path
 from ..core.version import __version__
 from . import atomic
 
@@ -141,7 +142,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     """
     import safetensors
 
-    path = os.fspath(path)
+    path = check_path("path", path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.checks import check_data, check_split
+from ..core.checks import check_data, check_path, check_split
 from ..core.trees import Tree, by_path
 from ..core.values import describe
 from ..core.version import __version__
@@ -84,6 +84,8 @@ def receipt(
     """
     check_task(task), check_state(state)
     check_numbered(data)
+    if path is not None:
+        check_path("path", path)
     options = {
         "epochs": epochs, "batch_size": batch_size, "steps": steps,
         "validation_split": validation_split, "shuffle": shuffle,

@@ -65,7 +65,7 @@ def from_haiku(transformed: Any, *, flag: str | None = None, dtype: Any = None) 
     call = list(signature(transformed.init).values())[1:]
     found = flags("from_haiku", call, flag)
     has_state = isinstance(transformed, hk.TransformedWithState)
-    has_key = has_state or "rng" in signature(transformed.apply)  # hk.without_apply_rng has none
+    has_key = "rng" in signature(transformed.apply)  # hk.without_apply_rng has none
     return Haiku(original(transformed), has_state, has_key, found, check_dtype(dtype), *transformed)
 
 
@@ -127,9 +127,9 @@ class Haiku(Layer):
 
     def call(self, params: Tree, state: Tree, x: Any, key: Key, training: bool) -> Output:
         found = keywords(self.flags, training)
-        if self.has_state:
-            return self.compute(params, state, key, x, **found)
         keys = (key,) if self.has_key else ()
+        if self.has_state:
+            return self.compute(params, state, *keys, x, **found)
         return self.compute(params, *keys, x, **found), state
 
     def __repr__(self) -> str:

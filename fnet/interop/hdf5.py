@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.checks import check_path
 from ..files.tensor_file import CorruptFileError
 from .foreign import Form
 
@@ -39,7 +40,7 @@ def opened(path: str | os.PathLike[str], needed: int) -> Iterator[Arrays]:
     """The arrays of a `.weights.h5` or of a `.keras` with weights of `needed` bytes."""
     import h5py
 
-    path = os.fspath(path)
+    path = check_path("path", path)
     with open(path, "rb") as file:
         magic = file.read(len(HDF5))
         if magic != HDF5 and not magic.startswith(ZIP):

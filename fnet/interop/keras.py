@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 
+from ..core.checks import check_path
 from ..core.trees import Tree
 from ..files.atomic import write
 from ..layers.attention import attention
@@ -200,7 +201,7 @@ def save_keras(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     fnet.save_keras(f"{folder}/model.weights.h5", net, (28, 28), params)
     """
-    if not os.fspath(path).endswith(".weights.h5"):
+    if not check_path("path", path).endswith(".weights.h5"):
         raise ValueError(
             f"`path` must end in .weights.h5 for Keras to read it, got {os.fspath(path)!r}. "
             f"Rename the file."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.checks import check_path
 from ..core.trees import Tree
 from ..files.atomic import write
 from ..files.tensor_file import DTYPES, CorruptFileError
@@ -151,7 +152,7 @@ def load_torch(
     """
     import safetensors
 
-    path, holding = os.fspath(path), layers(net, in_shape)
+    path, holding = check_path("path", path), layers(net, in_shape)
     check_kind(path)
     try:
         with safetensors.safe_open(path, framework="np") as file:

@@ -1,5 +1,6 @@
 """The dense layer."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
 
 import jax
@@ -107,10 +108,13 @@ class dense(Layer):
         check_names("parameters", params, names, REBUILD)
         kernel = params["kernel"]
         if jnp.shape(x)[-1:] != kernel.shape[:1]:
+            fix = "flatten the input first"
+            if math.prod(x.shape) == kernel.shape[0]:
+                fix = "give a sample alone the axis of the batch, x[None]"
             raise LayerValueError(
                 f"expected input with {kernel.shape[0]} features in the last axis, got shape "
-                f"{x.shape}. Build the parameters with in_shape={x.shape[1:] or x.shape}, "
-                f"or flatten the input first."
+                f"{x.shape}. Build the parameters with in_shape={x.shape[1:] or x.shape}, or "
+                f"{fix}."
             )
         check_arrays(params, kernel=(x.shape[-1], self.units), bias=(self.units,))
         y = product(floating(x, kernel.dtype), kernel)

@@ -15,6 +15,7 @@ from jax import lax
 
 from ..core.checks import check_count
 from ..core.dtypes import at_least_float32
+from ..core.platform import platform
 from ..core.trees import Tree, global_norm
 from ..core.values import describe
 from .base import Objective, Optimizer, is_elementwise
@@ -162,15 +163,9 @@ def moved_if(due: jax.Array, move: Callable[..., Tree], trees: Tree, elementwise
     or 9 kernels. On a CPU the branch is faster.
     """
 
-    def branch(*trees: Tree) -> Tree:
+    if platform() == "cpu" or not elementwise:
         return lax.cond(due, move, lambda *same: same, *trees)
-
-    def choice(*trees: Tree) -> Tree:
-        return jax.tree.map(partial(jnp.where, due), move(*trees), trees)
-
-    if not elementwise:
-        return branch(*trees)
-    return lax.platform_dependent(*trees, cpu=branch, default=choice)
+    return jax.tree.map(partial(jnp.where, due), move(*trees), trees)
 
 
 @pytree

@@ -71,10 +71,14 @@ def influence(
 
     Warns:
         RuntimeWarning: the derivative and the central difference differ by more than a tenth of the
-            norm of the gradient. Then the values are noise: the run is too long or its rate too
-            large for derivatives to mean anything, its numbers are too coarse, as bfloat16 is, or
-            an activation has a kink, as relu has: its slope jumps, and with it the end of the run,
-            which no derivative sees.
+            norm of the gradient. Then the values are noise, in whole or in part: the run is too
+            long or its rate too large for derivatives to mean anything, its numbers are too coarse,
+            as bfloat16 is, or an activation has a kink, as relu has, whose jumps of slope no
+            derivative sees.
+
+    With relu the order of the samples is roughly right, and the values are not. Against retraining
+    a small network without each of 200 samples, the rank correlation was 0.6 to 0.7 with relu, and
+    above 0.96 with tanh and gelu; among the 20 most harmful were as many of 10 wrong labels, 7.
 
     Example:
         >>> import jax, jax.numpy as jnp, fnet
