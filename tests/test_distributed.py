@@ -138,7 +138,7 @@ def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, mo
 
     def begin(name, *arguments):
         folder = fnet.OrbaxCheckpoints(tmp_path / name)
-        command = [str(PROGRAM), "--epochs", "5", "--checkpoints", str(folder.directory)]
+        command = [str(PROGRAM), "--epochs", "3", "--checkpoints", str(folder.directory)]
         return folder, together(*command, *arguments)
 
     whole, processes = begin("whole")  # which is saved after each epoch of 32 steps
@@ -146,7 +146,7 @@ def test_a_run_that_loses_processes_ends_with_the_bits_of_the_whole(tmp_path, mo
     for number, kill in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, None]):
         folder, processes = begin("parts", "--every", "8")
         before = max(folder.steps(), default=0)
-        while kill and max(folder.steps(), default=0) < before + 24:
+        while kill and max(folder.steps(), default=0) < before + 8:
             assert all(process.poll() is None for process in processes)
             time.sleep(0.05)
         victim = number % 2

@@ -724,7 +724,7 @@ def test_a_missing_file_is_named(tmp_path):
             load(tmp_path / "nothing", fnet.dense(2), (3,))
 
 
-@pytest.mark.parametrize("flips", [40, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("flips", [40, pytest.param(120, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_flipped_bits_are_refused_or_give_a_tree_of_the_right_form(
     ending, flips, folder, tmp_path, figures

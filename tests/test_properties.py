@@ -173,7 +173,7 @@ def test_random_models(problem):
 @pytest.mark.soak
 @pytest.mark.parametrize("part", [1, 2])  # for two cores
 def test_many_random_models(part, figures):
-    many = 30
+    many = 12
 
     @settings(common, max_examples=many)
     @given(problems())

@@ -12,7 +12,7 @@ from problems import bits, images, start, task
 
 import fnet
 
-KILLS = 12
+KILLS = 8
 RUN = {
     "epochs": 40, "batch_size": 8, "record": ["grad_norm"],
     "progress": False,
