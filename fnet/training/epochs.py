@@ -1,5 +1,6 @@
 """The run itself: a step, the steps of an epoch, the epochs; what `train` and `fit` compile."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -8,6 +9,7 @@ from jax import lax
 
 from ..data.batches import Samples, num_samples
 from ..data.shuffle import epoch_order
+from ..distributed.sharding import Devices
 from .evaluate import means
 from .history import History
 from .program import Program
@@ -82,11 +84,23 @@ def run_steps(
         return unrolled(counted, (begin, carry), ahead(begin, block), block, unroll)[0][1]
 
     carry, unroll = (state, on_devices(program, sums)), steps_a_turn(program, state)
-    if isinstance(start, int) and isinstance(stop, int):
+    if isinstance(start, int) and stop == start + 1 and program.devices == Devices():
+        state, sums = apart(lambda carry: one_step(start, carry, None)[0], carry)
+    elif isinstance(start, int) and isinstance(stop, int):
         (state, sums), _ = scan(one_step, carry, start, stop - start, ahead, unroll)
     else:
         state, sums = lax.fori_loop(0, (stop - start) // block, one_block, carry)
     return program.devices.shard_state(state), sums
+
+
+def apart(step: Callable[[Carry], Carry], carry: Carry) -> Carry:
+    """A step as a computation of its own, on a CPU.
+
+    XLA makes a loop of one turn a part of what stands around it, fuses the two, and may contract
+    other products and sums than in the loops of `fit`, which changes the last bits. It cannot know
+    that the step is always taken.
+    """
+    return lax.cond(carry[0].step >= 0, step, lambda carry: carry, carry)
 
 
 def steps_a_turn(program: Program, state: TrainState) -> int:
