@@ -45,7 +45,7 @@ bench: .venv-bench/plot,bench.installed  ## everything beside its peers, into be
 	.venv-bench/bin/python -m bench $(ARGS)
 
 docs: .venv-docs/docs.installed  ## the site, every page executed, into docs/_build/html
-	.venv-docs/bin/python -m sphinx -b html -j 2 -W --keep-going docs docs/_build/html $(ARGS)
+	.venv-docs/bin/python -m sphinx -q -b html -j 4 -W --keep-going docs docs/_build/html $(ARGS)
 
 docs-serve: docs  ## the site on http://127.0.0.1:8000
 	.venv-docs/bin/python -m http.server 8000 --bind 127.0.0.1 --directory docs/_build/html

@@ -16,8 +16,8 @@ version = release = fnet.__version__
 extensions = [
     "myst_nb",
     "example_pages",
+    "page_runs",
     "reference_pages",
-    "run_times",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
@@ -45,7 +45,9 @@ os.environ["IPYTHONDIR"] = str(HERE / "_build" / "ipython")
 profile = HERE / "_build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
 (profile / "ipython_kernel_config.py").write_text(
-    "c = get_config()\nc.InlineBackend.figure_formats = {'retina'}\n"
+    "c = get_config()\n"
+    "c.IPKernelApp.matplotlib = 'inline'\n"
+    "c.InlineBackend.figure_formats = {'retina'}\n"
 )
 
 # Reference: Google's sections in docstrings; a name in backticks is a link if fnet has it.
@@ -61,6 +63,8 @@ add_module_names = False
 html_theme = "furo"
 html_title = "fnet"
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

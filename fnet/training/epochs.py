@@ -85,7 +85,7 @@ def run_steps(
 
     carry, unroll = (state, on_devices(program, sums)), steps_a_turn(program, state)
     if isinstance(start, int) and stop == start + 1 and program.devices == Devices():
-        state, sums = apart(lambda carry: one_step(start, carry, None)[0], carry)
+        state, sums = apart(lambda carry: one_step(jnp.asarray(start), carry, None)[0], carry)
     elif isinstance(start, int) and isinstance(stop, int):
         (state, sums), _ = scan(one_step, carry, start, stop - start, ahead, unroll)
     else:
