@@ -1,5 +1,6 @@
 """How the pages become a site: every page is executed, and whatever is not right is an error."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -60,10 +61,15 @@ napoleon_use_param = False  # "mesh, shardings: as for train" stays one entry
 napoleon_use_rtype = False
 add_module_names = False
 
+# The package brings MathJax and its fonts, so formulas need no network; as an extension it would
+# keep Sphinx from reading pages in parallel.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin)
+mathjax_path = "mathjax/tex-chtml.js"
+
 html_theme = "furo"
 html_title = "fnet"
 html_copy_source = False
-html_static_path = ["static"]
+html_static_path = ["static", str(MATHJAX.parent / "static")]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
