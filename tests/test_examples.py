@@ -105,11 +105,11 @@ def test_char_transformer(tmp_path, run):
 
 @pytest.mark.soak
 def test_names(tmp_path, run):
-    shown = run("names.py", EPOCHS=8)
+    shown = run("names.py")
     counted = [float(bits) for bits in re.findall(r"counts of .*: (\S+) bits", shown)]
     bits = float(re.search(r"LSTM: (\S+) bits a letter", shown)[1])
     assert len(counted) == 4
-    assert bits < counted[2]  # after a third of the epochs, with which it beats all four
+    assert bits < min(counted)
     assert len(re.search(r"it writes (.+)", shown)[1].split(", ")) == 40
     assert picture(tmp_path / "names.png")
 
