@@ -105,7 +105,7 @@ print("threads", len(os.listdir("/proc/self/task")))
 @pytest.mark.soak
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts the threads as Linux does")
 def test_the_laws_hold_with_one_four_and_eight_threads(figures):
-    repetitions = 6
+    repetitions = 17
 
     def begin(threads):
         environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
@@ -123,5 +123,5 @@ def test_the_laws_hold_with_one_four_and_eight_threads(figures):
         assert len(set(digests)) == 1
         runs += len(digests)
     assert runs == 12 * repetitions
-    what = "steps, `train`, `fit` and a resumed `fit` with 1, 4 and 8 threads of XLA, 6 times each"
+    what = "steps, `train`, `fit` and a resumed `fit` with 1, 4 and 8 threads of XLA, 17 times each"
     figures(what, f"{runs} of {runs} with the bits of that number of threads")
