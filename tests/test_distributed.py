@@ -16,6 +16,7 @@ from problems import images, start, task
 from test_resuming import DATA, RUN, begun, equal
 
 import fnet
+from fnet.distributed.processes import noting_lost_peers
 
 PROGRAM = pathlib.Path(__file__).parent.parent / "examples" / "distributed.py"
 
@@ -130,6 +131,20 @@ def test_labels_that_are_no_class_are_refused():
     batches = fnet.host_batches((x, bad), 8, jax.make_mesh((1,), ("data",)))
     with pytest.raises(ValueError, match=r"`y` must hold labels in \[0, 3\), got \d to 3"):
         fnet.fit(task(), begun(), batches, **RUN)
+
+
+def test_a_lost_process_is_explained(monkeypatch):
+    """What JAX raises at the first call of a program is a ValueError."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    words = "UNKNOWN: Gloo AllGather failed: Connection reset by peer"
+    for kind in (ValueError, jax.errors.JaxRuntimeError):
+        with pytest.raises(jax.errors.JaxRuntimeError, match=words) as found:
+            with noting_lost_peers():
+                raise kind(words)
+        assert "one of the 2 processes is gone" in found.value.__notes__[0]
+    with pytest.raises(ValueError, match="`epochs`"):
+        with noting_lost_peers():
+            raise ValueError("`epochs` must be at least 1, got 0.")
 
 
 @pytest.mark.soak

@@ -1,5 +1,6 @@
 """Programs on many processes, each with its own devices."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,14 +152,20 @@ def noting_lost_peers() -> Iterator[None]:
     """Explain an error of the runtime that a lost process causes.
 
     If process 0 is lost, JAX ends the others itself, in C++ and in its own words, unless their next
-    exchange fails first.
+    exchange fails first. Where that is the first call of a program, JAX raises a ValueError.
+
+    Raises:
+        JaxRuntimeError: with the explanation, in either case.
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() > 1:
-            error.add_note(
-                f"fit: one of the {jax.process_count()} processes is gone, if this is an error of "
-                f"communication. End all of them and start them again, with resume='auto'."
-            )
-        raise
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        of_users = isinstance(error, ValueError) and not re.match("[A-Z_]+: ", str(error))
+        if jax.process_count() == 1 or of_users:
+            raise
+        lost = jax.errors.JaxRuntimeError(str(error))
+        lost.add_note(
+            f"fit: one of the {jax.process_count()} processes is gone, if this is an error of "
+            f"communication. End all of them and start them again, with resume='auto'."
+        )
+        raise lost from error
