@@ -17,6 +17,7 @@ from .trees import named
 
 Receipt = dict[str, Any]
 Digests = dict[str, str]
+SHOWN = 3  # leaves in an error
 NEEDED = {"options", "environment", "program", "data", "start"}
 
 
@@ -48,7 +49,9 @@ def differences(theirs: Digests, ours: Digests, what: str) -> list[str]:
     if changed:
         return changed
     values = [name for name in theirs if theirs[name] != ours[name]]
-    return [f"other values in {what} at {', '.join(map(repr, values))}"] if values else []
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    places = ", ".join(map(repr, values[:SHOWN])) + more
+    return [f"other values in {what} at {places}"] if values else []
 
 
 def read_receipt(receipt: Any) -> Receipt:
