@@ -3,7 +3,10 @@
 from .distances import (
     cosine_similarity as cosine_similarity,
     hinge as hinge,
+    huber as huber,
     log_cosh as log_cosh,
+    mean_absolute_error as mean_absolute_error,
+    mean_squared_error as mean_squared_error,
     poisson as poisson,
 )
 from .imbalanced import (
@@ -15,10 +18,7 @@ from .labels import one_hot as one_hot, to_categorical as to_categorical
 from .losses import (
     binary_crossentropy as binary_crossentropy,
     categorical_crossentropy as categorical_crossentropy,
-    huber as huber,
     kl_divergence as kl_divergence,
-    mean_absolute_error as mean_absolute_error,
-    mean_squared_error as mean_squared_error,
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
 from .metrics import (

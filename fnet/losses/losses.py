@@ -9,93 +9,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .distances import cosine_similarity, hinge, log_cosh, poisson
+from .distances import (
+    cosine_similarity,
+    hinge,
+    huber,
+    log_cosh,
+    mean_absolute_error,
+    mean_squared_error,
+    poisson,
+)
 from .imbalanced import binary_focal_crossentropy, categorical_focal_crossentropy, dice
 from .labels import class_numbers, matched
 from .probabilities import EPSILON, log_probs, log_yes_and_no
 from .reductions import per_sample
-
-
-def mean_squared_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    r"""Mean squared error.
-
-    .. math:: \frac{1}{d} \sum_j (\hat y_j - y_j)^2
-
-    over the :math:`d` entries of a sample.
-
-    Args:
-        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
-
-    Returns:
-        `(batch,)`.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    Example:
-        >>> import jax.numpy as jnp, fnet
-        >>> fnet.mean_squared_error(jnp.array([[0.0, 2.0]]), jnp.array([[1.0, 2.0]]))
-        Array([0.5], dtype=float32)
-
-    Source: Gauss 1809, Theoria motus, section 179.
-    """
-    return per_sample(jnp.square(y_pred - matched(y_true, y_pred)))
-
-
-def mean_absolute_error(y_true: jax.Array, y_pred: jax.Array) -> jax.Array:
-    r"""Mean absolute error.
-
-    .. math:: \frac{1}{d} \sum_j |\hat y_j - y_j|
-
-    over the :math:`d` entries of a sample.
-
-    Args:
-        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
-
-    Returns:
-        `(batch,)`.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    Example:
-        >>> import jax.numpy as jnp, fnet
-        >>> fnet.mean_absolute_error(jnp.array([[0.0, 2.0]]), jnp.array([[1.0, 2.0]]))
-        Array([0.5], dtype=float32)
-
-    Source: Boscovich 1757; see Stigler 1986, The History of Statistics, chapter 1.
-    """
-    return per_sample(jnp.abs(y_pred - matched(y_true, y_pred)))
-
-
-def huber(y_true: jax.Array, y_pred: jax.Array, delta: float = 1.0) -> jax.Array:
-    r"""Huber loss, the squared error for small errors and the absolute one for large ones.
-
-    .. math:: \frac{1}{d} \sum_j c_j (|e_j| - c_j / 2), \quad c_j = \min(|e_j|, \delta)
-
-    with the errors :math:`e = \hat y - y`: each costs :math:`e^2 / 2` up to :math:`\delta` and
-    :math:`\delta |e| - \delta^2 / 2` beyond.
-
-    Args:
-        y_true, y_pred: arrays of the same shape, `(batch, ...)`.
-        delta: the error beyond which the loss is linear.
-
-    Returns:
-        `(batch,)`.
-
-    Raises:
-        ValueError: the shapes differ.
-
-    Example:
-        >>> import jax.numpy as jnp, fnet
-        >>> fnet.huber(jnp.zeros((2, 1)), jnp.array([[0.5], [3.0]]))
-        Array([0.125, 2.5  ], dtype=float32)
-
-    Source: Huber 1964, Robust Estimation of a Location Parameter.
-    """
-    error = jnp.abs(y_pred - matched(y_true, y_pred))
-    inner = jnp.minimum(error, delta)
-    return per_sample(inner * (error - inner / 2))
 
 
 def binary_crossentropy(

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import is_integer
+from .distances import mean_absolute_error, mean_squared_error
 from .labels import check_labels, class_numbers, matched
-from .losses import LOSSES, mean_absolute_error, mean_squared_error
+from .losses import LOSSES
 from .precision_recall import auc, f1, precision, recall
 from .reductions import per_sample
 
